@@ -1,0 +1,1 @@
+"""escnn builders: MobileNetV2, rotation-equivariant, and its conventional twin."""

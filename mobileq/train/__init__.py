@@ -1,0 +1,1 @@
+"""Training: batches, loop, and what is needed to resume."""

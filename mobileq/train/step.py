@@ -1,0 +1,68 @@
+"""One step of the optimizer, and the average of the weights."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from mobileq.errors import TrainingError
+from mobileq.train.arithmetic import autocast
+from mobileq.train.batches import Batch
+from mobileq.train.config import TrainConfig
+from mobileq.train.state import RunState
+
+
+def train_step(
+    state: RunState, config: TrainConfig, precision: str, batch: Batch
+) -> None:
+    """Take one step.
+
+    Args:
+        state: Weights, optimizer and counters, which change.
+        config: Label smoothing and averaging.
+        precision: `bf16` or `fp32`.
+        batch: Images (B, 3, S, S) and labels (B,).
+
+    Raises:
+        TrainingError: the loss is not finite; the weights are left as they were.
+    """
+    images, labels = batch
+    device = next(state.model.parameters()).device
+    state.model.train()
+    inputs = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
+    targets = torch.from_numpy(labels).to(device)
+    with autocast(device, precision):
+        logits = state.model(inputs)
+    loss = F.cross_entropy(
+        logits.float(), targets, label_smoothing=config.label_smoothing
+    )
+    value = loss.item()
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"epoch {state.epoch + 1}, step {state.step + 1}: the loss is {value}; "
+            f"wanted a finite one (start again in another --run-dir with a lower "
+            f"--learning-rate or --precision fp32)"
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    state.optimizer.step()
+    state.scheduler.step()
+    state.loss_sum += value
+    state.step += 1
+    _average(state, config.average)
+
+
+def _average(state: RunState, longest: float) -> None:
+    """Move the averaged weights towards those of the model (arXiv:1803.05407 idea)."""
+    if state.averaged is None:
+        return
+    steps_done = state.scheduler.last_epoch
+    # Early on the average is short, so that it does not hold on to random weights.
+    decay = min(longest, (1 + steps_done) / (10 + steps_done))
+    for name, value in state.model.state_dict().items():
+        if value.is_floating_point():
+            state.averaged[name].lerp_(value, 1 - decay)
+        else:
+            state.averaged[name].copy_(value)
