@@ -1,0 +1,1 @@
+"""From a trained escnn module to a graph of plain convolutions."""

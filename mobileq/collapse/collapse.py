@@ -1,0 +1,90 @@
+"""`collapse`: an escnn (or plain torch) network becomes a Graph.
+
+Every escnn leaf module is replaced by a plain torch module with the same interface
+(`plain.py`), `torch.export` traces whatever the network's own `forward` does, and the
+traced program is lowered to nodes (`lower.py`). The one road for every network.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mobileq.collapse.fields import FieldReader
+from mobileq.collapse.lower import lower
+from mobileq.collapse.plain import Collapsed, collapse_module
+from mobileq.errors import UnsupportedError
+from mobileq.graph.fields import FieldBlocks, trivial_fields
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import Input, Shape
+
+
+@dataclass(frozen=True, eq=False)
+class CollapsedModel:
+    """A network without escnn.
+
+    Attributes:
+        module: Plain torch modules, (B, C, H, W) to logits.
+        graph: The same as a Graph, BatchNorm not yet folded.
+    """
+
+    module: nn.Module
+    graph: Graph
+
+
+def collapse(
+    model: nn.Module,
+    shape: Shape,
+    *,
+    pixel_scale: float = 1 / 128,
+    pixel_zero: int = 128,
+) -> CollapsedModel:
+    """Collapse a trained network.
+
+    Args:
+        model: Takes images (B, C, H, W), gives logits (B, classes). It is not changed.
+        shape: (C, H, W) of the images.
+        pixel_scale: Real size of one grey level in the images it was trained on.
+        pixel_zero: Grey level of real 0.
+
+    Raises:
+        UnsupportedError: a module or operation has no plain counterpart.
+    """
+    module = collapse_module(model)
+    leaves = {p: m for p, m in module.named_modules() if isinstance(m, Collapsed)}
+    fields: dict[str, FieldBlocks] = {}
+    image_fields = trivial_fields(shape[0])
+    if leaves:
+        reader = FieldReader(next(iter(leaves.values())).out_type.gspace)
+        image_fields = trivial_fields(
+            shape[0], group=reader.group, motions=reader.motions
+        )
+        for path, leaf in leaves.items():
+            fields[f"{path}.inner"] = reader.read(leaf.out_type, where=path)
+    program = _trace(module, torch.zeros(2, *shape))
+    image = Input("image", (), shape, image_fields, pixel_scale, pixel_zero)
+    return CollapsedModel(module, lower(program, module, fields, image))
+
+
+def _trace(module: nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:
+    """Trace the forward pass.
+
+    Raises:
+        UnsupportedError: the forward pass cannot be traced.
+    """
+    # torch.export logs and warns about its own internals.
+    logging.getLogger("torch.export").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            return torch.export.export(module, (images,), strict=False)
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise UnsupportedError(
+                f"model: cannot be traced ({reason[0]}); wanted a forward pass without "
+                f"data-dependent branches"
+            ) from error

@@ -1,0 +1,247 @@
+"""From a traced torch program to a Graph.
+
+Calls inside a leaf module become one node, by the table `LOWER`; what a network's own
+`forward` does between modules (residual sums, a flatten) goes by the table `FUNCTIONS`.
+Nodes are named after the module's path in the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx, nn
+
+from mobileq.collapse.modules import LOWER, PASS_THROUGH, Site
+from mobileq.errors import GraphError, UnsupportedError
+from mobileq.graph.fields import FieldBlocks
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import (
+    Add,
+    Flatten,
+    Input,
+    Node,
+    Relu,
+    Relu6,
+    Shape,
+    SpatialMean,
+)
+
+
+def _global_mean(call: fx.Node, site: Site) -> Node:
+    """x.mean((2, 3)), with or without keepdim."""
+    given: Any = call.args[1]
+    axes = sorted(axis % (len(site.shape) + 1) for axis in given or ())
+    if axes != [2, 3]:
+        raise UnsupportedError(f"{site.name}: mean over axes {axes}; wanted (2, 3)")
+    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
+
+
+def _adaptive_average(call: fx.Node, site: Site) -> Node:
+    """F.adaptive_avg_pool2d(x, 1)."""
+    size: Any = call.args[1]
+    if list(size) != [1, 1]:
+        raise UnsupportedError(f"{site.name}: pools to {size}; wanted (1, 1)")
+    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
+
+
+def _add(call: fx.Node, site: Site) -> Node:
+    """x + y of two tensors."""
+    if len(site.inputs) != 2 or call.kwargs.get("alpha", 1) != 1:
+        raise UnsupportedError(
+            f"{site.name}: adds something other than two feature maps; wanted a "
+            f"residual sum"
+        )
+    return Add(site.name, site.inputs)
+
+
+def _clip(call: fx.Node, site: Site) -> Node:
+    """hardtanh(x, 0, 6)."""
+    if tuple(call.args[1:3]) != (0, 6):
+        raise UnsupportedError(f"{site.name}: clips to {call.args[1:]}; wanted (0, 6)")
+    return Relu6(site.name, site.inputs)
+
+
+_aten = torch.ops.aten
+FUNCTIONS: dict[Any, Callable[[fx.Node, Site], Node]] = {
+    _aten.add.Tensor: _add,
+    _aten.add_.Tensor: _add,
+    _aten.relu.default: lambda call, site: Relu(site.name, site.inputs),
+    _aten.relu_.default: lambda call, site: Relu(site.name, site.inputs),
+    _aten.relu6.default: lambda call, site: Relu6(site.name, site.inputs),
+    _aten.hardtanh.default: _clip,
+    _aten.hardtanh_.default: _clip,
+    _aten.mean.dim: _global_mean,
+    _aten.adaptive_avg_pool2d.default: _adaptive_average,
+    _aten.flatten.using_ints: lambda call, site: Flatten(site.name, site.inputs),
+    _aten.view.default: lambda call, site: Flatten(site.name, site.inputs),
+    _aten.reshape.default: lambda call, site: Flatten(site.name, site.inputs),
+}
+_COPIES = (
+    _aten.clone.default,
+    _aten.contiguous.default,
+    _aten.alias.default,
+    _aten.detach.default,
+    _aten.dropout.default,
+)
+
+
+class Lowering:
+    """Walks through a traced program and collects nodes.
+
+    Args:
+        model: The traced module, whose paths name the nodes.
+        fields: Fields of each leaf module's output, by path.
+        image: The input node.
+    """
+
+    def __init__(
+        self, model: nn.Module, fields: dict[str, FieldBlocks], image: Input
+    ) -> None:
+        # A module may be known by several paths; the trace names any of them.
+        self.modules = dict(model.named_modules(remove_duplicate=False))
+        self.fields = fields
+        self.nodes: list[Node] = [image]
+        self.shapes: dict[str, Shape] = {image.name: image.shape}
+        self.tensor_of: dict[fx.Node, str] = {}
+        self._current: tuple[tuple[str, ...], str] = ((), "")
+
+    def call(self, call: fx.Node) -> None:
+        """Lower one call.
+
+        Raises:
+            UnsupportedError: it is in neither table.
+        """
+        leaf = self._leaf(call)
+        inputs = tuple(
+            self.tensor_of[a] for a in call.all_input_nodes if a in self.tensor_of
+        )
+        if not inputs:
+            # A constant; what cannot be done with it shows where it is used.
+            return
+        if leaf is None:
+            self._function(call, inputs)
+            return
+        path, this_call = leaf
+        last_call, result = self._current
+        if this_call == last_call:
+            # Another step of the module call that already has its node.
+            self.tensor_of[call] = result
+            return
+        module = self.modules[path]
+        if isinstance(module, PASS_THROUGH):
+            self.tensor_of[call] = inputs[0]
+        else:
+            fields = self.fields.get(path)
+            site = self._site(path.removesuffix(".inner"), inputs, fields)
+            self._append(call, LOWER[type(module)](module, site))
+        self._current = (this_call, self.tensor_of[call])
+
+    def _function(self, call: fx.Node, inputs: tuple[str, ...]) -> None:
+        """Lower a call between modules."""
+        if call.target in _COPIES:
+            self.tensor_of[call] = inputs[0]
+            return
+        stack = list((call.meta.get("nn_module_stack") or {}).values())
+        where = stack[-1][0] if stack else ""
+        operation = str(call.target).split(".")[1]
+        name = f"{where}.{operation.strip('_')}" if where else operation.strip("_")
+        if call.target not in FUNCTIONS:
+            raise UnsupportedError(
+                f"{where or 'model'}: operation {call.target} cannot be lowered; wanted "
+                f"one of {', '.join(sorted({str(k) for k in FUNCTIONS}))}"
+            )
+        self._append(call, FUNCTIONS[call.target](call, self._site(name, inputs, None)))
+        self._reshape_as(call)
+
+    def _reshape_as(self, call: fx.Node) -> None:
+        """Flatten the last node's tensor if the call's result is flat and it is not.
+
+        Raises:
+            UnsupportedError: the call's result has another shape for another reason.
+        """
+        wanted = tuple(int(n) for n in call.meta["val"].shape[1:])
+        last = self.nodes[-1]
+        found = self.shapes[last.name]
+        if found != wanted and isinstance(last, SpatialMean):
+            self._append(call, Flatten(f"{last.name}.flat", (last.name,)))
+            found = self.shapes[self.tensor_of[call]]
+        if found != wanted:
+            raise UnsupportedError(
+                f"{last.name}: {call.target} gives {wanted}; wanted {found} (only the "
+                f"flattening of whole feature maps can be deployed)"
+            )
+
+    def _site(
+        self, name: str, inputs: tuple[str, ...], fields: FieldBlocks | None
+    ) -> Site:
+        """A site with a name that is not taken yet."""
+        unique, number = name, 1
+        while unique in self.shapes:
+            unique, number = f"{name}_{number}", number + 1
+        return Site(unique, inputs, self.shapes[inputs[0]], fields)
+
+    def _append(self, call: fx.Node, node: Node) -> None:
+        """Add a node as the result of a call."""
+        shape = node.output_shape(*(self.shapes[name] for name in node.inputs))
+        self.nodes.append(node)
+        self.shapes[node.name] = shape
+        self.tensor_of[call] = node.name
+
+    def _leaf(self, call: fx.Node) -> tuple[str, tuple[str, ...]] | None:
+        """The outermost module around a call that is lowered as a whole.
+
+        Returns:
+            Its path, and what tells this call of it from any other.
+        """
+        keys: list[str] = []
+        for key, (path, _) in (call.meta.get("nn_module_stack") or {}).items():
+            keys.append(key)
+            module = self.modules.get(path)
+            if type(module) in LOWER or isinstance(module, PASS_THROUGH):
+                return str(path), tuple(keys)
+        return None
+
+
+def lower(
+    program: torch.export.ExportedProgram,
+    model: nn.Module,
+    fields: dict[str, FieldBlocks],
+    image: Input,
+) -> Graph:
+    """Lower a traced program with one image as its only user input.
+
+    Args:
+        program: What `torch.export.export` made of `model`.
+        model: Plain modules.
+        fields: Fields of each leaf module's output, by path.
+        image: The input node.
+
+    Raises:
+        UnsupportedError: a call has no counterpart.
+        GraphError: the program has several inputs or outputs.
+    """
+    lowering = Lowering(model, fields, image)
+    (user_input,) = program.graph_signature.user_inputs
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name == user_input:
+            lowering.tensor_of[node] = image.name
+        elif node.op == "call_function":
+            lowering.call(node)
+        elif node.op == "output":
+            results = [a for a in node.all_input_nodes if a in lowering.tensor_of]
+            if len(results) != 1:
+                raise GraphError(f"model: {len(results)} outputs; wanted one")
+            return _named(Graph(tuple(lowering.nodes), lowering.tensor_of[results[0]]))
+    raise GraphError("model: the traced program has no output")
+
+
+def _named(graph: Graph) -> Graph:
+    """Give the output tensor the name `logits`."""
+    last = graph[graph.output]
+    if "logits" in graph:
+        return graph
+    return graph.replaced({last.name: replace(last, name="logits")})

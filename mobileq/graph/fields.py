@@ -1,0 +1,153 @@
+"""Which channels form one orbit, and how the group permutes them.
+
+A feature field of a group is channels that the group mixes while it moves the pixels.
+Here every representation is a permutation (regular or trivial), so an element acts as:
+take the channels in another order, then turn or mirror the grid.
+
+`FieldBlocks` keeps two things apart. The *blocks* are the orbits of the whole group
+(C_12: 12 channels); everything that quantization decides is tied over them. The
+*generators* are those of the exact subgroup, whose elements map the pixel grid onto
+itself (C_4 inside C_12, with the mirror image for D_N); they are what can be exact
+bit for bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobileq.errors import GraphError
+from mobileq.graph.arrays import frozen
+
+
+@dataclass(frozen=True, eq=False)
+class Generator:
+    """One element of the exact subgroup, acting on a feature map (C, H, W).
+
+    The action is `move(x[source])`.
+
+    Attributes:
+        turns: Quarter turns, counter-clockwise, 0 to 3.
+        mirrored: Whether the columns are reversed (before turning).
+        source: (C,) int: new channel i is the old channel source[i].
+    """
+
+    turns: int
+    mirrored: bool
+    source: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Freeze and check that `source` is a permutation.
+
+        Raises:
+            GraphError: it is not.
+        """
+        object.__setattr__(self, "source", frozen(self.source, np.int64))
+        if not np.array_equal(np.sort(self.source), np.arange(len(self.source))):
+            raise GraphError("generator: source is not a permutation of the channels")
+
+    def move(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Turn or mirror the last two axes (H, W)."""
+        mirrored = array[..., ::-1] if self.mirrored else array
+        return np.rot90(mirrored, self.turns, axes=(-2, -1))
+
+    def act(self, features: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Act on feature maps (..., C, H, W)."""
+        return self.move(features[..., self.source, :, :])
+
+    @property
+    def motion(self) -> tuple[int, bool]:
+        """What it does to the grid."""
+        return self.turns, self.mirrored
+
+
+@dataclass(frozen=True, eq=False)
+class FieldBlocks:
+    """Fields of one tensor with C channels.
+
+    Attributes:
+        group: Name of the whole group, such as `C12`; `C1` is no symmetry.
+        block: (C,) int: which block each channel belongs to, numbered from 0.
+        generators: Of the exact subgroup; empty where it is trivial.
+    """
+
+    group: str
+    block: NDArray[np.int64]
+    generators: tuple[Generator, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Freeze and check that generators stay inside blocks.
+
+        Raises:
+            GraphError: a channel is moved to another block.
+        """
+        object.__setattr__(self, "block", frozen(self.block, np.int64))
+        for generator in self.generators:
+            if len(generator.source) != self.channels or not np.array_equal(
+                self.block[generator.source], self.block
+            ):
+                raise GraphError(
+                    f"fields of {self.group}: a generator moves channels between blocks"
+                )
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return len(self.block)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of blocks."""
+        return int(self.block.max()) + 1 if self.channels else 0
+
+    @property
+    def motions(self) -> tuple[tuple[int, bool], ...]:
+        """What each generator does to the grid: (quarter turns, mirrored)."""
+        return tuple(generator.motion for generator in self.generators)
+
+    def tied_max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Replace each of (C,) values by the largest one of its block."""
+        largest = np.full(self.num_blocks, -np.inf)
+        np.maximum.at(largest, self.block, values)
+        return largest[self.block]
+
+    def tied_mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Replace each of (C,) values by the mean of its block."""
+        sums = np.bincount(self.block, values, self.num_blocks)
+        counts = np.bincount(self.block, minlength=self.num_blocks)
+        return np.asarray((sums / counts)[self.block])
+
+    def same_as(self, other: FieldBlocks) -> bool:
+        """Whether both describe the same channels in the same way."""
+        return (
+            np.array_equal(self.block, other.block)
+            and self.motions == other.motions
+            and all(
+                np.array_equal(a.source, b.source)
+                for a, b in zip(self.generators, other.generators, strict=True)
+            )
+        )
+
+    def invariant(self, channels: int) -> FieldBlocks:
+        """Trivial fields of the same group: no element mixes the channels."""
+        return trivial_fields(channels, group=self.group, motions=self.motions)
+
+
+def trivial_fields(
+    channels: int,
+    *,
+    group: str = "C1",
+    motions: tuple[tuple[int, bool], ...] = (),
+) -> FieldBlocks:
+    """Fields whose channels are each a block of their own.
+
+    Args:
+        channels: Number of channels.
+        group: Name of the group.
+        motions: What the generators of its exact subgroup do to the grid.
+    """
+    order = np.arange(channels)
+    generators = tuple(Generator(turns, flip, order) for turns, flip in motions)
+    return FieldBlocks(group, order, generators)

@@ -1,0 +1,99 @@
+"""Mean and deviation of every tensor, from BatchNorm statistics alone.
+
+Pre-activations are taken as normal and independent (DFQ, arXiv:1906.04721, section
+4.2). Where a convolution carries statistics they are used; elsewhere moments are
+propagated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import (
+    Activation,
+    Add,
+    BatchNorm,
+    Conv,
+    Input,
+    Linear,
+    Node,
+    OrbitMax,
+    Relu,
+    Relu6,
+)
+from mobileq.graph.statistics import Statistics
+
+
+def pre_activation(node: Conv | Linear, above: Statistics) -> Statistics:
+    """Statistics of a layer's result before its activation.
+
+    Args:
+        node: The layer; its own statistics win.
+        above: Statistics of its input.
+    """
+    if node.statistics is not None:
+        return node.statistics
+    weight = node.weight.reshape(len(node.weight), -1)
+    mean, variance = above.mean, above.std**2
+    if isinstance(node, Conv):
+        # One row per output channel: the input channels that it sees, once per tap.
+        taps = int(np.prod(node.weight.shape[2:]))
+        per_group = node.weight.shape[1]
+        group = np.arange(len(weight)) // (len(weight) // node.groups)
+        seen = group[:, None] * per_group + np.arange(per_group)
+        mean, variance = (np.repeat(v[seen], taps, axis=1) for v in (mean, variance))
+    return Statistics(
+        (weight * mean).sum(1) + node.bias, np.sqrt((weight**2 * variance).sum(1))
+    )
+
+
+def activated(statistics: Statistics, activation: Activation) -> Statistics:
+    """Statistics after an activation."""
+    if activation is Activation.NONE:
+        return statistics
+    return statistics.clipped(*activation.bounds)
+
+
+def tensor_statistics(graph: Graph) -> dict[str, Statistics]:
+    """Statistics of every tensor, after its activation, by name."""
+    known: dict[str, Statistics] = {}
+    for node in graph.nodes:
+        known[node.name] = _statistics(graph, node, [known[n] for n in node.inputs])
+    return known
+
+
+def _statistics(graph: Graph, node: Node, above: list[Statistics]) -> Statistics:
+    """Statistics of one node's tensor."""
+    match node:
+        case Input():
+            # Any grey level is as likely as another.
+            ones = np.ones(node.shape[0])
+            middle = (127.5 - node.pixel_zero) * node.pixel_scale
+            return Statistics(ones * middle, ones * 256 * node.pixel_scale / 12**0.5)
+        case Conv() | Linear():
+            return activated(pre_activation(node, above[0]), node.activation)
+        case Add():
+            total = Statistics(
+                above[0].mean + above[1].mean, np.hypot(above[0].std, above[1].std)
+            )
+            return activated(total, node.activation)
+        case BatchNorm():
+            return Statistics(node.shift, np.abs(node.scale))
+        case Relu():
+            return activated(above[0], Activation.RELU)
+        case Relu6():
+            return activated(above[0], Activation.RELU6)
+        case OrbitMax():
+            mean = above[0].mean.reshape(-1, node.block).mean(1)
+            std = above[0].std.reshape(-1, node.block).mean(1)
+            return Statistics(mean + std * expected_maximum(node.block), std)
+    return above[0]
+
+
+def expected_maximum(count: int) -> float:
+    """Mean of the largest of `count` independent standard normal values."""
+    x = np.linspace(-8, 12, 4001)
+    density = count * norm.pdf(x) * norm.cdf(x) ** (count - 1)
+    return float(np.trapz(x * density, x))

@@ -1,0 +1,318 @@
+"""The node types. Tensors are NCHW without the batch axis: (C, H, W), or (F,) if flat.
+
+    Input  Conv  BatchNorm  Linear  Add  Relu  Relu6  Mask  SpatialMean
+    AveragePool  MaxPool  OrbitMax  Flatten
+
+A node makes one tensor, and the tensor has the node's name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobileq.graph.arrays import frozen
+from mobileq.graph.base import Activation, Node, Padding, Shape
+from mobileq.graph.fields import FieldBlocks
+from mobileq.graph.statistics import Statistics
+
+__all__ = [
+    "Activation",
+    "Add",
+    "AveragePool",
+    "BatchNorm",
+    "Conv",
+    "Flatten",
+    "Input",
+    "Linear",
+    "Mask",
+    "MaxPool",
+    "Node",
+    "OrbitMax",
+    "Padding",
+    "Relu",
+    "Relu6",
+    "Shape",
+    "SpatialMean",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Input(Node):
+    """The image. Real value = (pixel - pixel_zero) * pixel_scale.
+
+    Attributes:
+        shape: (C, H, W).
+        fields: One trivial field per channel, or none.
+        pixel_scale: Real size of one grey level.
+        pixel_zero: Grey level of real 0, 0 to 255.
+    """
+
+    shape: Shape
+    fields: FieldBlocks
+    pixel_scale: float = 1 / 128
+    pixel_zero: int = 128
+
+    arity: ClassVar[int] = 0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Its own shape."""
+        self._expect(len(self.shape) == 3, f"shape {self.shape}", "(C, H, W)")
+        return self.shape
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(Node):
+    """Two-dimensional convolution (cross-correlation, as everywhere in deep learning).
+
+    Attributes:
+        weight: (O, I / groups, kh, kw), OIHW, float64.
+        bias: (O,) float64.
+        fields: Of the output channels.
+        stride: In both directions.
+        padding: Zeros around the input.
+        groups: 1, or the number of channels for a depthwise convolution.
+        activation: Applied to the result.
+        statistics: Of the result before the activation, where BatchNorm told them.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    fields: FieldBlocks
+    stride: int = 1
+    padding: Padding = Padding()
+    groups: int = 1
+    activation: Activation = Activation.NONE
+    statistics: Statistics | None = None
+
+    def __post_init__(self) -> None:
+        """Freeze and check shapes.
+
+        Raises:
+            GraphError: weight, bias, fields or groups do not fit together.
+        """
+        object.__setattr__(self, "weight", frozen(self.weight))
+        object.__setattr__(self, "bias", frozen(self.bias))
+        out = self.weight.shape[0]
+        self._expect(self.weight.ndim == 4, f"weight {self.weight.shape}", "OIHW")
+        self._expect(self.bias.shape == (out,), f"bias {self.bias.shape}", f"({out},)")
+        self._expect(
+            self.fields.channels == out, f"{self.fields.channels} fields", f"{out}"
+        )
+        self._expect(
+            out % self.groups == 0, f"{self.groups} groups", f"a divisor of {out}"
+        )
+        self._expect(self.stride >= 1, f"stride {self.stride}", "1 or more")
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether every channel is filtered alone."""
+        return self.groups == self.weight.shape[0] and self.weight.shape[1] == 1
+
+    @property
+    def in_channels(self) -> int:
+        """Number of input channels."""
+        return int(self.weight.shape[1]) * self.groups
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(O, H', W')."""
+        (shape,) = shapes
+        self._expect(
+            len(shape) == 3 and shape[0] == self.in_channels,
+            f"input {shape}",
+            f"({self.in_channels}, H, W)",
+        )
+        grid = self.padding.grid(shape[1], shape[2], self.weight.shape[2:], self.stride)
+        self._expect(min(grid) > 0, f"input {shape}", "one as large as the kernel")
+        return (int(self.weight.shape[0]), *grid)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchNorm(Node):
+    """scale * (x - mean) / sqrt(variance + eps) + shift, per channel.
+
+    Attributes:
+        scale: (C,) gamma.
+        shift: (C,) beta.
+        mean: (C,) running mean.
+        variance: (C,) running variance.
+        eps: Added to the variance.
+    """
+
+    scale: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    eps: float
+
+    def __post_init__(self) -> None:
+        """Freeze and check.
+
+        Raises:
+            GraphError: shapes differ, or the variance is negative.
+        """
+        for name in ("scale", "shift", "mean", "variance"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+            found = getattr(self, name).shape
+            self._expect(found == self.scale.shape, f"{name} {found}", "(C,) for all")
+        lowest = float((self.variance + self.eps).min())
+        self._expect(lowest > 0, f"variance + eps = {lowest}", "a positive one")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Same as the input."""
+        wanted = f"({len(self.scale)}, ...)"
+        self._expect(shapes[0][0] == len(self.scale), f"input {shapes[0]}", wanted)
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Linear(Node):
+    """Fully connected layer on a flat tensor.
+
+    Attributes:
+        weight: (O, I) float64.
+        bias: (O,) float64.
+        activation: Applied to the result.
+        statistics: Of the result before the activation, where known.
+    """
+
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+    activation: Activation = Activation.NONE
+    statistics: Statistics | None = None
+
+    def __post_init__(self) -> None:
+        """Freeze and check shapes.
+
+        Raises:
+            GraphError: weight and bias do not fit together.
+        """
+        object.__setattr__(self, "weight", frozen(self.weight))
+        object.__setattr__(self, "bias", frozen(self.bias))
+        self._expect(self.weight.ndim == 2, f"weight {self.weight.shape}", "(O, I)")
+        out = self.weight.shape[0]
+        self._expect(self.bias.shape == (out,), f"bias {self.bias.shape}", f"({out},)")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(O,)."""
+        wanted = f"({self.weight.shape[1]},)"
+        self._expect(shapes[0] == self.weight.shape[1:], f"input {shapes[0]}", wanted)
+        return (int(self.weight.shape[0]),)
+
+
+@dataclass(frozen=True, eq=False)
+class Add(Node):
+    """Sum of two tensors of the same shape, as at a residual join."""
+
+    activation: Activation = Activation.NONE
+
+    arity: ClassVar[int] = 2
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Same as the inputs."""
+        self._expect(shapes[0] == shapes[1], f"{shapes[0]} + {shapes[1]}", "equal ones")
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Relu(Node):
+    """max(x, 0)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Relu6(Node):
+    """min(max(x, 0), 6)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Mask(Node):
+    """Multiply every channel by one binary mask.
+
+    Attributes:
+        mask: (H, W) uint8 of zeros and ones.
+    """
+
+    mask: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        """Freeze and check.
+
+        Raises:
+            GraphError: the mask is not binary.
+        """
+        values = np.asarray(self.mask)
+        self._expect(bool(np.isin(values, (0, 1)).all()), "other values", "0 and 1")
+        object.__setattr__(self, "mask", frozen(values, np.uint8))
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Same as the input."""
+        wanted = f"(C, {self.mask.shape[0]}, {self.mask.shape[1]})"
+        self._expect(shapes[0][1:] == self.mask.shape, f"input {shapes[0]}", wanted)
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False)
+class SpatialMean(Mask):
+    """Mean over the points where the mask is one: (C, H, W) to (C, 1, 1)."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C, 1, 1)."""
+        self._expect(bool(self.mask.any()), "an empty mask", "at least one point")
+        return (*super().output_shape(*shapes)[:1], 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool(Node):
+    """Base of the windowed pools."""
+
+    kernel: tuple[int, int]
+    stride: int
+    padding: Padding = Padding()
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C, H', W')."""
+        (shape,) = shapes
+        self._expect(len(shape) == 3, f"input {shape}", "(C, H, W)")
+        grid = self.padding.grid(shape[1], shape[2], self.kernel, self.stride)
+        self._expect(min(grid) > 0, f"input {shape}", "one as large as the kernel")
+        return (shape[0], *grid)
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePool(_Pool):
+    """Mean of each window; padded zeros count."""
+
+
+@dataclass(frozen=True, eq=False)
+class MaxPool(_Pool):
+    """Maximum of each window; padding never wins."""
+
+
+@dataclass(frozen=True, eq=False)
+class OrbitMax(Node):
+    """Maximum over each run of `block` neighbouring channels.
+
+    Attributes:
+        block: Channels per block.
+    """
+
+    block: int
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C / block, H, W)."""
+        channels = shapes[0][0]
+        wanted = f"a multiple of {self.block} channels"
+        self._expect(channels % self.block == 0, f"{channels} channels", wanted)
+        return (channels // self.block, *shapes[0][1:])
+
+
+@dataclass(frozen=True, eq=False)
+class Flatten(Node):
+    """(C, H, W) to (C * H * W,), in that order."""
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C * H * W,)."""
+        return (int(np.prod(shapes[0])),)

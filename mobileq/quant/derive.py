@@ -1,0 +1,121 @@
+"""From a deployable graph and ranges to a QuantSpec.
+
+Weights are symmetric in [-127, 127], one scale per output channel, tied over the blocks
+of the output fields, or one per tensor; biases are int32 with scale s_in * s_w (Jacob
+et al. 2018, arXiv:1712.05877; LiteRT 8-bit specification).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import Activation, Add, Conv, Input, Linear
+from mobileq.graph.spec import Stage, check
+from mobileq.quant.affine import QMIN, Affine
+from mobileq.quant.ranges import Range
+from mobileq.quant.spec import QuantizedLayer, QuantSpec
+
+BIAS_LIMIT = 2.0**30
+"""Largest bias in integer steps: int32 with one bit to spare for the sum."""
+
+SMALLEST_RATIO, LARGEST_RATIO = 2.0**-31, 128.0
+"""Bounds of s_in * s_w / s_out. XNNPACK takes 2^-32 to 256 and refuses the rest."""
+
+
+def derive_spec(
+    graph: Graph, ranges: Mapping[str, Range], *, per_channel: bool = True
+) -> QuantSpec:
+    """Choose all integers.
+
+    Args:
+        graph: Deployable, orbits snapped.
+        ranges: Of each Input, Conv, Linear and Add, by name.
+        per_channel: One weight scale per output channel, tied per block.
+
+    Raises:
+        GraphError: the graph is not deployable.
+    """
+    check(graph, Stage.DEPLOYABLE)
+    activations: dict[str, Affine] = {}
+    layers: dict[str, QuantizedLayer] = {}
+    for node in graph.nodes:
+        if isinstance(node, Input):
+            scale = float(np.float32(node.pixel_scale))
+            activations[node.name] = Affine(scale, node.pixel_zero + QMIN)
+        elif isinstance(node, Conv | Linear):
+            above = activations[node.inputs[0]]
+            wanted = _affine(ranges[node.name], node.activation)
+            block = graph.fields(node.name).block
+            scales = _weight_scales(node, above, wanted, block, per_channel)
+            activations[node.name] = _wide_enough(wanted, above, scales)
+            layers[node.name] = _quantized(node, above, scales, per_channel)
+        elif isinstance(node, Add):
+            activations[node.name] = _affine(ranges[node.name], node.activation)
+        else:
+            activations[node.name] = activations[node.inputs[0]]
+    return QuantSpec(activations, layers)
+
+
+def _affine(wanted: Range, activation: Activation) -> Affine:
+    """Affine map of a range; a rectified tensor's zero is the smallest integer."""
+    if wanted.high <= 0 and wanted.low >= 0:
+        # The tensor is constantly zero: any scale is right, and 1 is legal everywhere.
+        return Affine(1.0, QMIN if activation is not Activation.NONE else 0)
+    return Affine.from_range(wanted.low, wanted.high)
+
+
+def _weight_scales(
+    node: Conv | Linear,
+    above: Affine,
+    output: Affine,
+    block: NDArray[np.int64],
+    per_channel: bool,
+) -> NDArray[np.float32]:
+    """(O,) weight scales, the same for all channels of a block.
+
+    The largest weight becomes 127, unless a bias would not fit into int32 or a kernel
+    would refuse the ratio of scales; a dead channel gets a legal scale that way.
+    """
+    flat = np.abs(node.weight.reshape(len(node.weight), -1))
+    scales = flat.max(axis=1) / 127
+    scales = np.maximum(scales, np.abs(node.bias) / (above.scale * BIAS_LIMIT))
+    scales = np.maximum(scales, SMALLEST_RATIO * output.scale / above.scale)
+    largest = np.zeros(int(block.max()) + 1)
+    np.maximum.at(largest, block, scales)
+    tied = largest[block] if per_channel else np.full(len(scales), scales.max())
+    return _float32_above(tied)
+
+
+def _float32_above(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The nearest float32 that is not smaller, so that 127 steps reach the largest."""
+    rounded = values.astype(np.float32)
+    return np.where(
+        rounded.astype(np.float64) < values,
+        np.nextafter(rounded, np.float32(np.inf)),
+        rounded,
+    )
+
+
+def _wide_enough(wanted: Affine, above: Affine, scales: NDArray[np.float32]) -> Affine:
+    """`wanted`, or a coarser map if the accumulator's step were far above its own."""
+    smallest = above.scale * float(scales.max()) / LARGEST_RATIO
+    if wanted.scale >= smallest:
+        return wanted
+    return Affine(float(_float32_above(np.array(smallest))), wanted.zero_point)
+
+
+def _quantized(
+    node: Conv | Linear, above: Affine, scales: NDArray[np.float32], per_channel: bool
+) -> QuantizedLayer:
+    """Round weights and bias, halves to even."""
+    exact = scales.astype(np.float64)
+    shape = (-1, *[1] * (node.weight.ndim - 1))
+    weight = np.clip(np.rint(node.weight / exact.reshape(shape)), -127, 127)
+    # Runtimes compute the bias scale in float32.
+    bias_scale = (np.float32(above.scale) * scales).astype(np.float64)
+    bias = np.rint(node.bias / bias_scale)
+    return QuantizedLayer(weight.astype(np.int8), scales, bias, per_channel)
