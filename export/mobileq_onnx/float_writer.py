@@ -1,0 +1,131 @@
+"""Deployable graph -> float32 ONNX file.
+
+Input `input` is float32 (1, C, H, W), normalized; output `logits` is float32 (1, F).
+Every tensor in between has the name of its node (see `mobileq_onnx.nodes`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from mobileq.errors import UnsupportedError
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import (
+    Activation,
+    Add,
+    Conv,
+    Flatten,
+    Input,
+    Linear,
+    Mask,
+    MaxPool,
+    Node,
+    OrbitMax,
+    Relu,
+    Relu6,
+    SpatialMean,
+)
+from mobileq_onnx.nodes import (
+    INPUT,
+    LOGITS,
+    ModelBuilder,
+    conv_attributes,
+    pool_attributes,
+)
+
+
+def write_float(graph: Graph) -> bytes:
+    """Write a deployable graph as a float32 ONNX model.
+
+    Args:
+        graph: Without BatchNorm, SpatialMean and AveragePool.
+
+    Returns:
+        A serialized ModelProto that the ONNX checker accepts.
+
+    Raises:
+        UnsupportedError: a node is not legal in a deployable graph.
+    """
+    model = ModelBuilder(graph, {graph.output: LOGITS, graph.input.name: INPUT})
+    for node in graph.nodes:
+        _write(model, node)
+    return model.serialized(TensorProto.FLOAT)
+
+
+def _write(model: ModelBuilder, node: Node) -> None:
+    """Write one node."""
+    name = model.tensors[node.name]
+    inputs = [model.tensors[source] for source in node.inputs]
+    match node:
+        case Input():
+            return
+        case Conv():
+            inputs += _weights(model, name, node.weight, node.bias)
+            attributes = conv_attributes(node)
+            target = _before(model, name, node.activation)
+            model.emit("Conv", inputs, target, attributes)
+            _activate(model, target, name, node.activation)
+        case Linear():
+            inputs += _weights(model, name, node.weight, node.bias)
+            target = _before(model, name, node.activation)
+            model.emit("Gemm", inputs, target, {"transB": 1})
+            _activate(model, target, name, node.activation)
+        case Add():
+            target = _before(model, name, node.activation)
+            model.emit("Add", inputs, target)
+            _activate(model, target, name, node.activation)
+        case Relu():
+            _activate(model, inputs[0], name, Activation.RELU)
+        case Relu6():
+            _activate(model, inputs[0], name, Activation.RELU6)
+        case Mask() if not isinstance(node, SpatialMean):
+            mask = node.mask[None, None].astype(np.float32)
+            model.emit("Mul", [*inputs, model.constant(f"{name}/mask", mask)], name)
+        case MaxPool():
+            model.emit("MaxPool", inputs, name, pool_attributes(node))
+        case OrbitMax():
+            model.orbit_max(node, inputs[0], name)
+        case Flatten():
+            model.emit("Flatten", inputs, name, {"axis": 1})
+        case _:
+            raise UnsupportedError(
+                f"{type(node).__name__} {node.name!r}: cannot be written to ONNX; "
+                f"wanted a deployable graph (fold it first)"
+            )
+
+
+def _weights(
+    model: ModelBuilder,
+    name: str,
+    weight: NDArray[np.float64],
+    bias: NDArray[np.float64],
+) -> list[str]:
+    """Add weight (OIHW or (O, I)) and bias (O,) as float32."""
+    return [
+        model.constant(f"{name}/weight", weight.astype(np.float32)),
+        model.constant(f"{name}/bias", bias.astype(np.float32)),
+    ]
+
+
+def _before(model: ModelBuilder, name: str, activation: Activation) -> str:
+    """Name of the tensor that the activation reads: the node's own if there is none."""
+    if activation is Activation.NONE:
+        return name
+    return model.fresh(f"{name}/linear")
+
+
+def _activate(
+    model: ModelBuilder, source: str, name: str, activation: Activation
+) -> None:
+    """Write the activation."""
+    if activation is Activation.RELU:
+        model.emit("Relu", [source], name)
+    elif activation is Activation.RELU6:
+        low, high = (np.array(bound, np.float32) for bound in activation.bounds)
+        bounds = [
+            model.constant(f"{name}/low", low),
+            model.constant(f"{name}/high", high),
+        ]
+        model.emit("Clip", [source, *bounds], name)

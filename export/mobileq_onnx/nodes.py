@@ -1,0 +1,166 @@
+"""What both ONNX writers share: names, constants and operators of one model.
+
+A file has one input, `input`, and one output, `logits`, both with batch size 1. Which
+tensor belongs to which node of the graph stands in the model's metadata, as JSON under
+`mobileq.tensors`: names can then differ where a node has a reserved one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+import mobileq
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import Conv, MaxPool, OrbitMax, Padding
+
+OPSET = 17
+"""Has every operator needed; read by ONNX Runtime 1.12 and later."""
+
+IR_VERSION = 8
+"""The file format that belongs to opset 17."""
+
+INPUT, LOGITS = "input", "logits"
+"""Names of the only input and the only output."""
+
+TENSORS_KEY = "mobileq.tensors"
+"""Metadata entry: JSON object, node name to tensor name."""
+
+Attribute = int | float | str | Sequence[int]
+
+NO_ATTRIBUTES: Mapping[str, Attribute] = MappingProxyType({})
+
+
+class ModelBuilder:
+    """Collects the operators of one file.
+
+    Attributes:
+        graph: What is written.
+        tensors: Tensor name by node name.
+    """
+
+    def __init__(self, graph: Graph, reserved: Mapping[str, str]) -> None:
+        """Choose the tensor names.
+
+        Args:
+            graph: What is written.
+            reserved: Tensor names of some nodes; all others get the node's own name.
+        """
+        self.graph = graph
+        self._taken = {INPUT, LOGITS}
+        self._operators: list[onnx.NodeProto] = []
+        self._constants: list[TensorProto] = []
+        self.tensors: dict[str, str] = {}
+        for node in graph.nodes:
+            name = reserved.get(node.name)
+            self.tensors[node.name] = name or self.fresh(node.name)
+
+    def fresh(self, wanted: str) -> str:
+        """A tensor name that no other tensor has."""
+        while wanted in self._taken:
+            wanted += "_"
+        self._taken.add(wanted)
+        return wanted
+
+    def constant(self, name: str, values: NDArray[np.generic]) -> str:
+        """Add an initializer and return its name."""
+        name = self.fresh(name)
+        values = np.array(values, order="C")
+        self._constants.append(numpy_helper.from_array(values, name))
+        return name
+
+    def emit(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str,
+        attributes: Mapping[str, Attribute] = NO_ATTRIBUTES,
+    ) -> str:
+        """Add an operator of the given kind that makes `output`; return `output`."""
+        operator = helper.make_node(
+            kind, list(inputs), [output], name=output, **attributes
+        )
+        self._operators.append(operator)
+        return output
+
+    def orbit_max(self, node: OrbitMax, source: str, output: str) -> str:
+        """Maximum over each block: a max pooling down the channels of a block.
+
+        (1, C, H, W) is seen as (1, C / block, block, H * W), pooled by (block, 1).
+        MaxPool has integer kernels in every runtime, ReduceMax does not.
+        """
+        blocks, height, width = self.graph.shapes[node.name]
+        rows = np.array([1, blocks, node.block, height * width], np.int64)
+        back = np.array([1, blocks, height, width], np.int64)
+        split = self.emit(
+            "Reshape",
+            [source, self.constant(f"{output}/split_shape", rows)],
+            self.fresh(f"{output}/split"),
+        )
+        pooled = self.emit(
+            "MaxPool",
+            [split],
+            self.fresh(f"{output}/pooled"),
+            {"kernel_shape": [node.block, 1], "strides": [1, 1]},
+        )
+        shape = self.constant(f"{output}/shape", back)
+        return self.emit("Reshape", [pooled, shape], output)
+
+    def serialized(self, input_type: int) -> bytes:
+        """The finished file.
+
+        Args:
+            input_type: Element type of the input; the output is always float32.
+
+        Raises:
+            onnx.checker.ValidationError: never, unless a writer is wrong.
+        """
+        shape = [1, *self.graph.input.shape]
+        output_shape = [1, *self.graph.shapes[self.graph.output]]
+        body = helper.make_graph(
+            self._operators,
+            "mobileq",
+            [helper.make_tensor_value_info(INPUT, input_type, shape)],
+            [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, output_shape)],
+            self._constants,
+        )
+        model = helper.make_model(
+            body,
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="mobileq",
+            producer_version=mobileq.__version__,
+        )
+        helper.set_model_props(model, {TENSORS_KEY: json.dumps(self.tensors)})
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def conv_attributes(node: Conv) -> Mapping[str, Attribute]:
+    """Attributes of the Conv operator."""
+    return {
+        "kernel_shape": node.weight.shape[2:],
+        "strides": [node.stride, node.stride],
+        "pads": _pads(node.padding),
+        "group": node.groups,
+    }
+
+
+def pool_attributes(node: MaxPool) -> Mapping[str, Attribute]:
+    """Attributes of the MaxPool operator."""
+    return {
+        "kernel_shape": node.kernel,
+        "strides": [node.stride, node.stride],
+        "pads": _pads(node.padding),
+    }
+
+
+def _pads(padding: Padding) -> list[int]:
+    """In ONNX order: both beginnings, then both ends."""
+    return [padding.top, padding.left, padding.bottom, padding.right]

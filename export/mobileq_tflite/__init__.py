@@ -1,0 +1,1 @@
+"""TFLite files: a float writer, an INT8 writer, and a runner for both."""

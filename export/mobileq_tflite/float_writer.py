@@ -1,0 +1,183 @@
+"""Graph to a float32 TFLite file, by way of TensorFlow's converter.
+
+The file takes normalized images, (1, H, W, C) float32, and returns logits (1, F). The
+converter folds biases and activations into the operators before them; tensors that
+survive are given the name of their node, all others contain a `;`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from mobileq.errors import UnsupportedError
+from mobileq.graph.graph import Graph
+from mobileq.graph.nodes import (
+    Activation,
+    Add,
+    Conv,
+    Flatten,
+    Linear,
+    Mask,
+    MaxPool,
+    Node,
+    OrbitMax,
+    Padding,
+    Relu,
+    Relu6,
+    SpatialMean,
+)
+from mobileq_tflite.flatfile import INTERNAL, pack, require_plain, signature, unpack
+from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc
+from mobileq_tflite.quiet import quiet_stderr
+
+DESCRIPTION = "mobileq float: normalized images (1, H, W, C) to float32 logits"
+
+SCOPE = "node{}"
+SCOPE_PATTERN = re.compile(r"\bnode(\d+)/")
+"""Scopes hold the index of a node: TensorFlow does not allow all names."""
+
+
+def write_float(graph: Graph) -> bytes:
+    """Write a float TFLite file.
+
+    Args:
+        graph: A deployable graph.
+
+    Returns:
+        The file's content.
+
+    Raises:
+        UnsupportedError: a node that does not occur in a deployable graph.
+    """
+    for node in graph.nodes:
+        require_plain(node.name)
+    with quiet_stderr():
+        # Imported here since it takes seconds, and prints to stderr while it loads.
+        import tensorflow as tf
+
+        shape = tf.TensorSpec(nhwc(graph.input.shape), tf.float32, name="input")
+        function = tf.function(
+            lambda image: _trace(tf, graph, image),
+            input_signature=[shape],
+            autograph=False,
+        )
+        concrete = function.get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [concrete], tf.Module()
+        )
+        converted = converter.convert()
+    return _renamed(converted, graph)
+
+
+def _trace(tf: Any, graph: Graph, image: Any) -> Any:
+    """Compute the graph in TensorFlow, NHWC."""
+    tensors: dict[str, Any] = {graph.input.name: image}
+    for index, node in enumerate(graph.nodes[1:], start=1):
+        sources = [tensors[name] for name in node.inputs]
+        with tf.name_scope(SCOPE.format(index)):
+            tensors[node.name] = _apply(tf, graph, node, sources)
+    return tensors[graph.output]
+
+
+def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
+    """Compute one node."""
+    x, shape = sources[0], graph.shapes[node.inputs[0]]
+    match node:
+        case Conv():
+            return _conv(tf, node, x, shape)
+        case Linear():
+            y = tf.matmul(x, node.weight.T.astype(np.float32))
+            y = tf.nn.bias_add(y, node.bias.astype(np.float32))
+            return _activate(tf, y, node.activation)
+        case Add():
+            return _activate(tf, x + sources[1], node.activation)
+        case Mask() if not isinstance(node, SpatialMean):
+            return x * node.mask.astype(np.float32)[None, :, :, None]
+        case MaxPool():
+            edges = borders(shape, node.kernel, node.stride, node.padding)
+            padded = _padded(tf, x, edges, float(np.finfo(np.float32).min))
+            return tf.nn.max_pool2d(padded, node.kernel, node.stride, edges.kind)
+        case OrbitMax():
+            # As in INT8: pooling is delegated everywhere, REDUCE_MAX is not.
+            window = (1, node.block)
+            channels, height, width = graph.shapes[node.name]
+            apart = tf.reshape(x, (1, height * width * channels, node.block, 1))
+            pooled = tf.nn.max_pool2d(apart, window, window, "VALID")
+            return tf.reshape(pooled, (1, height, width, channels))
+        case Flatten() if shape[1:] == (1, 1):
+            return tf.reshape(x, (1, shape[0]))
+        case Relu():
+            return tf.nn.relu(x)
+        case Relu6():
+            return tf.nn.relu6(x)
+    raise UnsupportedError(
+        f"{type(node).__name__} {node.name!r}: cannot be written to TFLite; wanted a "
+        f"deployable graph (fold BatchNorm and turn pools into Conv first)"
+    )
+
+
+def _conv(tf: Any, node: Conv, x: Any, shape: tuple[int, ...]) -> Any:
+    """A convolution with bias and activation."""
+    height, width = node.weight.shape[2:]
+    edges = borders(shape, (height, width), node.stride, node.padding)
+    padded = _padded(tf, x, edges, 0.0)
+    weight = node.weight.astype(np.float32)
+    if is_depthwise(node):
+        apart = weight.reshape(node.groups, -1, height, width)
+        steps = (1, node.stride, node.stride, 1)
+        filters = apart.transpose(2, 3, 0, 1)
+        y = tf.nn.depthwise_conv2d(padded, filters, steps, edges.kind)
+    else:
+        filters = weight.transpose(2, 3, 1, 0)
+        y = tf.nn.conv2d(padded, filters, node.stride, edges.kind)
+    y = tf.nn.bias_add(y, node.bias.astype(np.float32))
+    return _activate(tf, y, node.activation)
+
+
+def _padded(tf: Any, x: Any, edges: Borders, value: float) -> Any:
+    """The tensor with explicit borders, where they are needed."""
+    added = edges.explicit
+    if added == Padding():
+        return x
+    amounts = ((0, 0), (added.top, added.bottom), (added.left, added.right), (0, 0))
+    return tf.pad(x, amounts, constant_values=value)
+
+
+def _activate(tf: Any, x: Any, activation: Activation) -> Any:
+    """Apply a fused activation."""
+    if activation is Activation.RELU:
+        return tf.nn.relu(x)
+    return tf.nn.relu6(x) if activation is Activation.RELU6 else x
+
+
+def _renamed(file: bytes, graph: Graph) -> bytes:
+    """Give tensors the names of their nodes.
+
+    An operator's tensor is called after all that was fused into it, as in
+    `node3/Relu;node3/BiasAdd;node2/MatMul`. The last node among them is the one whose
+    value it has, provided that no later operator belongs to that node too.
+    """
+    model = unpack(file)
+    subgraph = model.subgraphs[0]
+    owner: dict[int, str] = {}
+    for operator in subgraph.operators:
+        index = int(operator.outputs[0])
+        found = SCOPE_PATTERN.findall(subgraph.tensors[index].name.decode())
+        if found:
+            node = graph.nodes[max(map(int, found))]
+            shape = tuple(int(size) for size in subgraph.tensors[index].shape)
+            owner = {i: name for i, name in owner.items() if name != node.name}
+            if shape == nhwc(graph.shapes[node.name]):
+                owner[index] = node.name
+    source, result = int(subgraph.inputs[0]), int(subgraph.outputs[0])
+    owner |= {source: graph.input.name, result: graph.output}
+    for index, tensor in enumerate(subgraph.tensors):
+        name = tensor.name.decode()
+        marked = name if INTERNAL in name else f"{name}{INTERNAL}internal"
+        tensor.name = owner.get(index, marked)
+    model.description = DESCRIPTION
+    model.signatureDefs = [signature(graph.input.name, source, graph.output, result)]
+    return pack(model)

@@ -1,0 +1,185 @@
+"""Run a TFLite file, float or INT8, on one of LiteRT's three sets of kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from numpy.typing import NDArray
+
+from mobileq.errors import BundleError
+from mobileq.verify.runner import PixelMap
+from mobileq_tflite.flatfile import IDENTIFIER, INTERNAL, pack, unpack
+from mobileq_tflite.layout import to_nchw
+from mobileq_tflite.quiet import quiet_stderr
+
+Kernels = Literal["xnnpack", "builtin", "reference"]
+
+RESOLVERS = {
+    "xnnpack": OpResolverType.AUTO,
+    "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    "reference": OpResolverType.BUILTIN_REF,
+}
+
+
+class TfliteRunner:
+    """A `mobileq.verify.runner.Runner` for TFLite files of batch size 1.
+
+    Args:
+        model: The file's content.
+        kernels: `xnnpack` (what a phone uses by default), `builtin` (optimized kernels
+            without a delegate) or `reference` (plain loops that define the result).
+        threads: Threads of one inference.
+        pixels: How a float file's pixels are normalized; an INT8 file takes them raw.
+
+    Raises:
+        BundleError: the content is no TFLite file, or is damaged.
+    """
+
+    def __init__(
+        self,
+        model: bytes,
+        *,
+        kernels: Kernels,
+        threads: int = 1,
+        pixels: PixelMap = PixelMap(),  # noqa: B008  (frozen)
+    ) -> None:
+        self._model = model
+        self._kernels = kernels
+        self._threads = threads
+        self._pixels = pixels
+        self._interpreter = self._load(model)
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        self._observer: Any = None
+
+    @property
+    def name(self) -> str:
+        """Such as `tflite int8, xnnpack, 1 thread`."""
+        kind = "int8" if self.integer else "float"
+        plural = "" if self._threads == 1 else "s"
+        return f"tflite {kind}, {self._kernels}, {self._threads} thread{plural}"
+
+    @property
+    def integer(self) -> bool:
+        """Whether the file takes raw pixels and computes in int8."""
+        return bool(self._input["dtype"] == np.uint8)
+
+    def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Logits, (B, F), of (B, H, W, C) pixels; float32, or int8."""
+        results = []
+        for image in self._prepared(pixels):
+            self._interpreter.set_tensor(self._input["index"], image)
+            self._interpreter.invoke()
+            results.append(self._interpreter.get_tensor(self._output["index"]))
+        return to_nchw(np.concatenate(results))
+
+    def tensors(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]]:
+        """Every tensor by node name, (B, C, H, W) or (B, F).
+
+        They are read from a copy of the file with all of them as outputs: a delegate
+        computes what happens inside of it in memory that the interpreter cannot see.
+        Tensors that the float writer's converter fused away are missing.
+        """
+        if self._observer is None:
+            self._observer = self._load(observable(self._model))
+        observer, found = self._observer, {}
+        source = observer.get_input_details()[0]
+        watched = observer.get_output_details()
+        prepared = self._prepared(pixels)
+        collected: dict[str, list[NDArray[Any]]] = {}
+        for image in prepared:
+            observer.set_tensor(source["index"], image)
+            observer.invoke()
+            for detail in watched:
+                values = observer.get_tensor(detail["index"])
+                collected.setdefault(detail["name"], []).append(values)
+        if not self.integer:
+            found[source["name"]] = to_nchw(np.concatenate(prepared))
+        for name, values in collected.items():
+            found[name] = to_nchw(np.concatenate(values))
+        return found
+
+    def timed(self, pixels: NDArray[np.uint8]) -> Callable[[], None]:
+        """A function that runs one inference on (1, H, W, C).
+
+        LiteRT never overwrites an input tensor, so it is set once.
+        """
+        (image,) = self._prepared(pixels)
+        self._interpreter.set_tensor(self._input["index"], image)
+        invoke: Callable[[], None] = self._interpreter.invoke
+        return invoke
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Operators really executed, in order; `DELEGATE` is XNNPACK's part."""
+        operators = self._interpreter._get_ops_details()
+        # A delegate is appended to the list, and what it replaced stays in it.
+        producers = {
+            int(made): index
+            for index, operator in enumerate(operators)
+            for made in operator["outputs"]
+        }
+        needed: set[int] = set()
+        pending = [int(self._output["index"])]
+        while pending:
+            index = producers.get(pending.pop(), -1)
+            if index >= 0 and index not in needed:
+                needed.add(index)
+                pending.extend(int(read) for read in operators[index]["inputs"])
+        return tuple(operators[index]["op_name"] for index in sorted(needed))
+
+    def _prepared(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
+        """Images of (B, H, W, C), one by one, as the file takes them.
+
+        Raises:
+            BundleError: the file is made for images of another size.
+        """
+        wanted = tuple(self._input["shape"])
+        if pixels.shape[1:] != wanted[1:]:
+            raise BundleError(
+                f"tflite file: images are {pixels.shape[1:]}; wanted {wanted[1:]} "
+                f"(height, width, channels)"
+            )
+        if self.integer:
+            return [np.ascontiguousarray(image[None]) for image in pixels]
+        real = self._pixels.normalize(pixels).transpose(0, 2, 3, 1)
+        return [np.ascontiguousarray(image[None]) for image in real]
+
+    def _load(self, model: bytes) -> Any:
+        """An interpreter with its tensors allocated."""
+        if model[4:8] != IDENTIFIER:
+            raise BundleError(
+                f"not a TFLite file: bytes 4 to 7 are {model[4:8]!r}; wanted "
+                f"{IDENTIFIER!r} (export it again)"
+            )
+        try:
+            with quiet_stderr():
+                interpreter = Interpreter(
+                    model_content=model,
+                    num_threads=self._threads,
+                    experimental_op_resolver_type=RESOLVERS[self._kernels],
+                )
+                interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()
+            raise BundleError(
+                f"damaged TFLite file of {len(model)} bytes: "
+                f"{reason[0] if reason else 'LiteRT cannot load it'} (export it again)"
+            ) from error
+        return interpreter
+
+
+def observable(file: bytes) -> bytes:
+    """A copy of a TFLite file whose outputs are all tensors that are nodes."""
+    model = unpack(file)
+    subgraph = model.subgraphs[0]
+    made = [int(index) for op in subgraph.operators for index in op.outputs]
+    names = [(index, subgraph.tensors[index].name.decode()) for index in made]
+    subgraph.outputs = np.asarray(
+        [index for index, name in names if INTERNAL not in name], np.int32
+    )
+    model.signatureDefs = []
+    return pack(model)
