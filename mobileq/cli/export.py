@@ -1,0 +1,106 @@
+"""`mobileq export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from mobileq.bundle import Bundle
+
+_UNITS = {
+    "relative error": "relative",
+    "SQNR, dB": "dB",
+    "largest step, LSB": "LSB",
+    "changed by the group": "changed",
+}
+"""How a measure is written behind its value."""
+
+
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Checkpoint (.pt, .safetensors) or a shipped name.")
+    ],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Write INT8 files besides the float ones.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Bundle to make; by default <model>.mobileq here."),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option(help="onnx, tflite, or both with a comma.")
+    ] = "onnx,tflite",
+    recipe: Annotated[
+        str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
+    ] = "default",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing bundle.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
+    ] = False,
+) -> None:
+    """Export a checkpoint to verified ONNX and TFLite files."""
+    from mobileq.bundle import SUFFIX
+    from mobileq.bundle import refuse_existing as refuse_existing_bundle
+    from mobileq.checkpoint import resolve
+    from mobileq.cli.output import console
+    from mobileq.recipe import load_recipe
+
+    target = out or Path(Path(model).stem + SUFFIX)
+    # Whatever can be refused is refused before anything heavy is imported.
+    chosen = load_recipe(recipe)
+    resolve(model)
+    refuse_existing_bundle(target, overwrite=overwrite)
+    from mobileq.deploy import export_checkpoint
+
+    screen = console()
+    with screen.status("starting") as status:
+        bundle = export_checkpoint(
+            model,
+            target,
+            int8=int8,
+            formats=tuple(part.strip() for part in formats.split(",") if part.strip()),
+            recipe=chosen,
+            overwrite=overwrite,
+            report=lambda message: status.update(message),
+        )
+    if quiet:
+        typer.echo(str(bundle.path))
+        return
+    _show(bundle)
+
+
+def _show(bundle: Bundle) -> None:
+    """Print the ladder and the files."""
+    from rich import box
+    from rich.table import Table
+
+    from mobileq.cli.output import console
+
+    screen = console()
+    ladder = Table(title="Verification ladder", title_justify="left", box=box.SIMPLE)
+    for column in ("checked", "against"):
+        ladder.add_column(column)
+    for column in ("found", "allowed", ""):
+        ladder.add_column(column, justify="right")
+    for rung in bundle.manifest["ladder"]:
+        unit = _UNITS[rung["measure"]]
+        ladder.add_row(
+            rung["name"].removesuffix(", 1 thread"),
+            rung["against"].removesuffix(", 1 thread"),
+            f"{rung['value']:.3g} {unit}",
+            f"{rung['limit']:g} {unit}",
+            "ok" if rung["passed"] else "BROKEN",
+        )
+    screen.print(ladder)
+    symmetry = bundle.manifest["exact_symmetry"]
+    if symmetry["motions"]:
+        screen.print("Turning the image by 90 degrees changes no output in any bit.")
+    else:
+        screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
+    for name, entry in bundle.manifest["files"].items():
+        screen.print(f"{bundle.path / name}  {entry['bytes']:,} bytes", soft_wrap=True)

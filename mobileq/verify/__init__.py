@@ -1,0 +1,1 @@
+"""Proof that every representation of a network computes the same."""
