@@ -1,0 +1,67 @@
+# The only task runner. Every target works from .venv, which holds requirements.lock.
+#   make demo    export the shipped network to INT8, verify it, measure it
+#   make test    every test, with line coverage;  make test-fast leaves out slow ones
+#   make lint    style, types, import contracts
+#   make bench   speed and quality figures;  make lock rewrites requirements.lock
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DEMO := runs/demo/pcam-equivariant.mobileq
+
+.DEFAULT_GOAL := demo
+.PHONY: demo test test-fast lint format bench lock setup clean
+
+demo: setup
+	@mkdir -p $(dir $(DEMO))
+	$(BIN)/mobileq export pcam-equivariant --int8 --out $(DEMO) --overwrite
+	$(BIN)/mobileq bench $(DEMO) --runtime tflite
+	@printf '\nThe files are in %s:\n' $(DEMO) && ls -l $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest --cov
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	@set -e; for script in benchmarks/*.py; do \
+	    echo "== $$script"; $(BIN)/python "$$script"; \
+	done
+
+# Pins that are in the lock stay; `make lock UPGRADE=1` takes the newest versions.
+lock:
+	$(PYTHON) tools/make_lock.py $(if $(UPGRADE),--upgrade)
+
+setup: .venv/mobileq-installed
+
+# Each stamp is the last line of its recipe: an interrupted set-up leaves none.
+.venv/lock-installed: requirements.lock
+	@for python in "$(PYTHON)" python3; do \
+	    if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	        2>/dev/null; then exec "$$python" -m venv --clear .venv; fi; \
+	done; \
+	echo "mobileq needs Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1
+	@echo "Installing requirements.lock into .venv (a few minutes, once) ..."
+# torch goes first and with its dependencies: some of its wheels need CUDA packages,
+# others do not; the versions of everything else are held by the lock.
+	$(PIP) install --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"
+	$(PIP) install --no-deps --requirement requirements.lock
+	@touch $@
+
+.venv/mobileq-installed: .venv/lock-installed pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv runs/demo
