@@ -4,7 +4,7 @@ usage: python benchmarks/export_time.py [--group C12] [--width 1.0] [--repeats 3
 
 Writes a random checkpoint, then runs each command as a whole process and prints wall
 seconds and the largest resident memory of the process. Random weights take the same way
-as trained ones, except that their BatchNorm has seen noise only.
+as trained ones; their BatchNorm has seen synthetic tissue.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import torch
 from mobileq.checkpoint import Checkpoint, save_checkpoint
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
+from mobileq.verify.images import verification_images
+from mobileq.verify.runner import PixelMap
 
 
 def run(arguments: list[str]) -> tuple[float, float]:
@@ -37,13 +39,16 @@ def run(arguments: list[str]) -> tuple[float, float]:
 
 
 def write_checkpoint(path: Path, group: str, width: float) -> None:
-    """A random network whose BatchNorm has seen some noise."""
+    """A random network whose BatchNorm has seen some synthetic tissue."""
     torch.manual_seed(0)
     spec = ModelSpec(group=group, width=width)
     model = build_model(spec).train()
+    shape = (spec.in_channels, spec.input_size, spec.input_size)
+    tissue = verification_images(shape, count=64, seed=1)
+    images = torch.from_numpy(PixelMap().normalize(tissue))
     with torch.no_grad():
-        for _ in range(20):
-            model(torch.rand(4, 3, spec.input_size, spec.input_size) * 2 - 1)
+        for _ in range(30):
+            model(images[torch.randperm(len(images))[:16]])
     save_checkpoint(path, Checkpoint(spec, model.state_dict()))
 
 

@@ -2,8 +2,8 @@
 
 usage: python examples/own_network.py OUT.mobileq
 
-A small C_8 network of escnn's own layers, with random weights. What matters: trivial and
-regular fields, pointwise nonlinearities, odd grids, and orbit pooling before the head.
+A small C_8 network of escnn's own layers, with random weights. What matters: trivial
+and regular fields, pointwise nonlinearities, odd grids, orbit pooling before the head.
 """
 
 from __future__ import annotations

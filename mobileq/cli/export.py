@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from mobileq.bundle import Bundle
 
 _UNITS = {
@@ -39,6 +42,13 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle.")
     ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images to verify with: .npy, uint8, (N, H, W, C). Synthetic tissue "
+            "by default."
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
     ] = False,
@@ -55,6 +65,7 @@ def export(
     chosen = load_recipe(recipe)
     resolve(model)
     refuse_existing_bundle(target, overwrite=overwrite)
+    pictures = None if images is None else _load_images(images)
     from mobileq.deploy import export_checkpoint
 
     screen = console()
@@ -66,12 +77,32 @@ def export(
             formats=tuple(part.strip() for part in formats.split(",") if part.strip()),
             recipe=chosen,
             overwrite=overwrite,
+            images=pictures,
             report=lambda message: status.update(message),
         )
     if quiet:
         typer.echo(str(bundle.path))
         return
     _show(bundle)
+
+
+def _load_images(path: Path) -> NDArray[np.uint8]:
+    """Images of a .npy file.
+
+    Raises:
+        DataError: missing, or not an array of plain numbers.
+    """
+    import numpy as np
+
+    from mobileq.errors import DataError
+
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: cannot be read as an array ({error}); wanted a .npy file of "
+            f"uint8 images (N, H, W, C)"
+        ) from error
 
 
 def _show(bundle: Bundle) -> None:

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from mobileq import __version__
-from mobileq.errors import BundleError, MobileqError
+from mobileq.errors import BundleError
 
 
 def console() -> Console:
@@ -16,9 +16,9 @@ def console() -> Console:
     return Console(highlight=False)
 
 
-def complain(error: MobileqError) -> None:
+def complain(message: str) -> None:
     """Print an error as one line on standard error."""
-    line = " ".join(str(error).split())
+    line = " ".join(message.split())
     Console(stderr=True, highlight=False, soft_wrap=True).print(
         "[red]mobileq:[/red]", end=" "
     )

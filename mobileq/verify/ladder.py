@@ -37,6 +37,13 @@ class Measure(Enum):
         return value >= limit if self is Measure.SQNR else value <= limit
 
 
+_REMEDIES = {
+    Measure.SQNR.value: "if the network was not trained on tissue, verify it with "
+    "images of its own: --images FILE.npy; nothing was written",
+}
+"""What can be done about a rung that breaks, by its measure."""
+
+
 @dataclass(frozen=True)
 class Rung:
     """Result of one comparison.
@@ -165,11 +172,11 @@ def require(rungs: Sequence[Rung]) -> None:
     """
     for rung in rungs:
         if not rung.passed:
+            remedy = _REMEDIES.get(rung.measure, "nothing was written")
             where = (
                 f", first wrong tensor {rung.first_wrong!r}" if rung.first_wrong else ""
             )
             raise VerificationError(
                 f"{rung.name} against {rung.against}: {rung.measure} is "
-                f"{rung.value:.3g}{where}; wanted {rung.limit:g} or better (nothing "
-                f"was written)"
+                f"{rung.value:.3g}{where}; wanted {rung.limit:g} or better ({remedy})"
             )

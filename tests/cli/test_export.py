@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Cli
 
+from conftest import Cli
 from mobileq.bundle import open_bundle
 from mobileq.checkpoint import Checkpoint, save_checkpoint
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
+from mobileq.verify.images import verification_images
+from mobileq.verify.runner import PixelMap
 
 SPEC = ModelSpec(group="C4", width=0.1, input_size=31, reduced_strides=2)
 
@@ -24,9 +26,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network whose BatchNorm has seen some images."""
     torch.manual_seed(0)
     model = build_model(SPEC).train()
+    tissue = verification_images((3, 31, 31), count=64, seed=1)
+    images = torch.from_numpy(PixelMap().normalize(tissue))
     with torch.no_grad():
         for _ in range(30):
-            model(torch.randn(8, 3, 31, 31).clamp(-1, 1))
+            model(images[torch.randperm(len(images))[:16]])
     path = tmp_path_factory.mktemp("checkpoint") / "model.pt"
     save_checkpoint(path, Checkpoint(SPEC, model.state_dict()))
     return path
@@ -34,7 +38,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_export_writes_a_verified_bundle(checkpoint: Path, cli: Cli) -> None:
-    """The spelling of the README makes five files and a ladder without a broken rung."""
+    """The spelling of the README makes five files and an unbroken ladder."""
     shutil.copy(checkpoint, checkpoint.parent / "copy.pt")
     done = cli(["export", "copy.pt", "--int8"], cwd=checkpoint.parent)
     assert done.returncode == 0, done.stderr
@@ -132,6 +136,7 @@ def test_bad_options_are_one_line(checkpoint: Path, cli: Cli, tmp_path: Path) ->
         (["--recipe", "nonsense"], "no such recipe"),
         (["--formats", "onnx,coreml"], "format is 'coreml'"),
         (["--formats", ","], "no format"),
+        (["--images", recipe], "cannot be read as an array"),
     ):
         done = cli(["export", checkpoint, "--int8", "--out", out, *options])
         assert done.returncode == 2, options

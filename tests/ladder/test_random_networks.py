@@ -6,13 +6,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.networks import random_network, random_pixels
 
 from mobileq.collapse.collapse import collapse
 from mobileq.deploy import Deployment, climb, deploy
 from mobileq.recipe import Recipe
 from mobileq.verify.ladder import Measure, Tolerances, require
 from mobileq.verify.symmetry import asymmetry
+from support.networks import random_network, random_pixels
 
 SEEDS = st.integers(0, 10_000)
 
@@ -63,7 +63,7 @@ def test_a_wrong_weight_is_found_and_its_tensor_named() -> None:
 
 
 def test_a_wrong_integer_breaks_the_exact_rung() -> None:
-    """One INT8 weight off by one shows against the simulator, which has the right one."""
+    """One INT8 weight off by one shows against the simulator, which has it right."""
     from dataclasses import replace
 
     from mobileq.quant.spec import QuantSpec

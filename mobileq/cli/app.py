@@ -1,0 +1,59 @@
+"""The `mobileq` command.
+
+Nothing heavy is imported here or at the top of a command's file, so that `--help`
+answers at once; a command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from typer.exceptions import TyperException
+
+from mobileq.cli.bench import bench
+from mobileq.cli.export import export
+from mobileq.cli.models import models
+from mobileq.cli.output import complain, version_callback
+from mobileq.cli.train import train
+from mobileq.errors import MobileqError
+
+app = typer.Typer(
+    name="mobileq",
+    help="From a trained rotation-equivariant CNN to verified INT8 files on a phone.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(train)
+app.command()(export)
+app.command()(bench)
+app.command()(models)
+
+
+@app.callback()
+def root(version: bool = version_callback) -> None:
+    """From a trained rotation-equivariant CNN to verified INT8 files on a phone."""
+
+
+def main() -> None:
+    """Run the command line; the exit code is 0, 1 or 2 as `errors` says."""
+    try:
+        # Not standalone: typer would frame its own complaints over several lines.
+        code = app(standalone_mode=False)
+    except MobileqError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except TyperException as error:
+        message = getattr(error, "format_message", lambda: str(error))()
+        if message:  # none where the help was printed instead
+            complain(f"{message} (see mobileq --help)")
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

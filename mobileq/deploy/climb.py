@@ -1,0 +1,153 @@
+"""Climb the ladder, from the network as it was trained to the files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobileq.deploy.files import Deployment
+from mobileq.errors import DataError
+from mobileq.quant.simulate import SimulatorRunner
+from mobileq.verify.graph_runner import GraphRunner
+from mobileq.verify.images import verification_images
+from mobileq.verify.ladder import Measure, Rung, Tolerances, check_symmetry, compare
+from mobileq.verify.runner import PixelMap, Runner
+from mobileq.verify.symmetry import asymmetry
+from mobileq.verify.torch_runner import TorchRunner
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def climb(
+    model: nn.Module,
+    made: Deployment,
+    *,
+    tolerances: Tolerances = Tolerances(),  # noqa: B008  (frozen)
+    images: NDArray[np.uint8] | None = None,
+) -> tuple[Rung, ...]:
+    """Climb the ladder, from the network as it was trained to the files.
+
+    Args:
+        model: The network as it was trained.
+        made: Its deployment.
+        tolerances: Limits of the rungs.
+        images: (B, H, W, C) uint8; synthetic tissue by default.
+    """
+    image = made.graph.input
+    pixels = PixelMap(image.pixel_scale, image.pixel_zero)
+    if images is None:
+        images = verification_images(image.shape)
+    check_images(images, image.shape)
+    of_files = runners(made.files, pixels=pixels)
+    graphs = [GraphRunner(s.graph, f"graph, {s.name}") for s in made.stages]
+    floats: list[Runner] = [
+        TorchRunner(model, "network as trained", pixels=pixels),
+        TorchRunner(made.collapsed.module, "collapsed", pixels=pixels),
+        *graphs,
+        *(r for n, r in of_files.items() if n.startswith("model.float.onnx")),
+        *(r for n, r in of_files.items() if n == "model.float.tflite/xnnpack"),
+    ]
+    order = [node.name for node in made.stages[0].graph.nodes]
+    rungs = [
+        compare(
+            runner,
+            before,
+            images,
+            measure=Measure.RELATIVE,
+            limit=tolerances.float_error,
+            order=order,
+        )
+        for before, runner in itertools.pairwise(floats)
+    ]
+    if made.spec is not None:
+        rungs += _climb_int8(made, of_files, graphs[-1], tolerances, images)
+    return tuple(rungs)
+
+
+def _climb_int8(
+    made: Deployment,
+    of_files: Mapping[str, Runner],
+    reference: Runner,
+    tolerances: Tolerances,
+    images: NDArray[np.uint8],
+) -> list[Rung]:
+    """The rungs of the integer files."""
+    assert made.spec is not None
+    spec = made.spec
+    order = [node.name for node in made.graph.nodes]
+    simulator = SimulatorRunner(made.graph, spec)
+    rungs = [
+        compare(
+            simulator,
+            reference,
+            images,
+            measure=Measure.SQNR,
+            limit=tolerances.sqnr_db,
+            order=order,
+            affine=lambda name: spec.activations[name],
+        )
+    ]
+    integer = {n: r for n, r in of_files.items() if n.startswith("model.int8")}
+    # The simulator follows TFLite's reference kernels to the bit; others may round
+    # differently.
+    for name in sorted(integer, key=lambda n: (not n.endswith("reference"), n)):
+        exact = name.endswith("reference")
+        limit = 0 if exact else tolerances.runtime_steps
+        rungs.append(
+            compare(
+                integer[name],
+                simulator,
+                images,
+                measure=Measure.STEPS,
+                limit=limit,
+                order=order,
+            )
+        )
+    if asymmetry(made.graph) is None:
+        motions = made.graph.input.fields.motions
+        turned: list[Runner] = [simulator, *integer.values()]
+        rungs += [check_symmetry(runner, images, motions) for runner in turned]
+    return rungs
+
+
+def check_images(images: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """Check that images fit a network.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        shape: (C, H, W) of the network's input.
+
+    Raises:
+        DataError: another type or shape, or no image.
+    """
+    wanted = (*shape[1:], shape[0])
+    if images.dtype != np.uint8 or images.shape[1:] != wanted or not len(images):
+        raise DataError(
+            f"images: {images.dtype} of shape {images.shape}; wanted uint8 of shape "
+            f"(N, {', '.join(map(str, wanted))}) with N of at least 1"
+        )
+
+
+def runners(
+    files: Mapping[str, bytes], *, pixels: PixelMap, threads: int = 1
+) -> dict[str, Runner]:
+    """A runner for each file and kernel, by `<file>` or `<file>/<kernels>`."""
+    found: dict[str, Runner] = {}
+    for name, data in files.items():
+        if name.endswith(".onnx"):
+            from mobileq_onnx.runner import OnnxRunner
+
+            found[name] = OnnxRunner(data, threads=threads, pixels=pixels)
+        else:
+            from mobileq_tflite.runner import TfliteRunner
+
+            for kernels in ("xnnpack", "builtin", "reference"):
+                found[f"{name}/{kernels}"] = TfliteRunner(
+                    data, kernels=kernels, threads=threads, pixels=pixels
+                )
+    return found

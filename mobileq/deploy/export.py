@@ -1,0 +1,120 @@
+"""Export a checkpoint or a network: from trained weights to a verified bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobileq.bundle import Bundle, refuse_existing, write_bundle
+from mobileq.checkpoint import load_checkpoint
+from mobileq.collapse.collapse import collapse
+from mobileq.deploy.climb import climb
+from mobileq.deploy.files import FORMATS, Report, check_formats, deploy
+from mobileq.deploy.manifest import manifest_of
+from mobileq.recipe import Recipe
+from mobileq.verify.ladder import require
+from mobileq.verify.runner import PixelMap
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def export_checkpoint(
+    name: str | Path,
+    out: Path,
+    *,
+    int8: bool = True,
+    formats: Sequence[str] = FORMATS,
+    recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    overwrite: bool = False,
+    images: NDArray[np.uint8] | None = None,
+    report: Report = lambda message: None,
+) -> Bundle:
+    """Export a checkpoint to a bundle.
+
+    Args:
+        name: Path of a checkpoint, or the name of a shipped one.
+        out: Directory to make.
+        int8: Write INT8 files besides the float ones.
+        formats: Some of `onnx`, `tflite`.
+        recipe: How to quantize.
+        overwrite: Replace an existing bundle.
+        images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
+        report: Called with a line before each step.
+
+    Raises:
+        MobileqError: bad input, or a rung of the ladder that breaks.
+    """
+    refuse_existing(out, overwrite=overwrite)
+    checkpoint = load_checkpoint(name)
+    spec = checkpoint.spec
+    report(f"building {spec.group} MobileNetV2, width {spec.width:g}")
+    shape = (spec.in_channels, spec.input_size, spec.input_size)
+    origin = {
+        "checkpoint": {
+            "source": checkpoint.source,
+            "sha256": checkpoint.sha256,
+            "spec": spec.to_dict(),
+        }
+    }
+    return export_module(
+        checkpoint.build(),
+        shape,
+        out=out,
+        int8=int8,
+        formats=formats,
+        recipe=recipe,
+        overwrite=overwrite,
+        images=images,
+        origin=origin,
+        report=report,
+    )
+
+
+def export_module(
+    model: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    out: Path,
+    int8: bool = True,
+    formats: Sequence[str] = FORMATS,
+    recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    overwrite: bool = False,
+    pixels: PixelMap = PixelMap(),  # noqa: B008  (frozen)
+    images: NDArray[np.uint8] | None = None,
+    origin: Mapping[str, Any] | None = None,
+    report: Report = lambda message: None,
+) -> Bundle:
+    """Export a trained network, of escnn or plain torch modules.
+
+    Args:
+        model: Takes normalized images (B, C, H, W), gives logits (B, classes).
+        shape: (C, H, W) of the images.
+        out: Directory to make.
+        int8: Write INT8 files besides the float ones.
+        formats: Some of `onnx`, `tflite`.
+        recipe: How to quantize.
+        overwrite: Replace an existing bundle.
+        pixels: How 8-bit pixels become what the network was trained on.
+        images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
+        origin: Where the network comes from, for the manifest.
+        report: Called with a line before each step.
+
+    Raises:
+        MobileqError: bad input, or a rung of the ladder that breaks; nothing is
+            written then.
+    """
+    check_formats(formats)
+    refuse_existing(out, overwrite=overwrite)
+    report("collapsing to plain convolutions")
+    collapsed = collapse(model, shape, pixel_scale=pixels.scale, pixel_zero=pixels.zero)
+    made = deploy(collapsed, int8=int8, formats=formats, recipe=recipe, report=report)
+    report("climbing the verification ladder")
+    rungs = climb(model, made, images=images)
+    require(rungs)
+    manifest = {**(origin or {}), **manifest_of(made, recipe, rungs)}
+    return write_bundle(out, made.files, manifest, overwrite=overwrite)
