@@ -196,8 +196,13 @@ def resolve(name: str | Path) -> Path:
         CheckpointError: there is neither such a file nor such a name.
     """
     path = Path(name)
-    if path.is_file():
-        return path
+    try:
+        if path.is_file():
+            return path
+    except OSError as error:
+        raise CheckpointError(
+            f"{name}: cannot be read ({error.strerror}); wanted a checkpoint file"
+        ) from error
     shipped = shipped_checkpoints()
     if str(name) in shipped:
         return shipped[str(name)]
@@ -224,8 +229,8 @@ def _read_torch(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Tens
         ) from error
     except Exception as error:
         raise CheckpointError(
-            f"{path}: damaged or truncated ({len(data):,} bytes); wanted a whole "
-            f"mobileq checkpoint (copy it again)"
+            f"{path}: damaged, truncated ({len(data):,} bytes) or not a torch file; "
+            f"wanted a whole mobileq checkpoint (copy it again)"
         ) from error
     weights = content.get("weights") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(
@@ -251,7 +256,9 @@ def _read_safetensors(
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
         header = json.loads(metadata.get(FORMAT, "{}"))
-    except (SafetensorError, ValueError, AttributeError) as error:
+        if not isinstance(header, dict):
+            raise ValueError("the header is not a dictionary")
+    except (SafetensorError, ValueError, AttributeError, TypeError) as error:
         raise CheckpointError(
             f"{path}: neither a torch nor a safetensors file, or truncated "
             f"({len(data):,} bytes); wanted a mobileq checkpoint"

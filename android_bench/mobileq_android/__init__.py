@@ -1,0 +1,1 @@
+"""Benchmarks on Android phones; the phone harness will live here."""

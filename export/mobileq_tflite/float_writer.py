@@ -58,9 +58,10 @@ def write_float(graph: Graph) -> bytes:
         # Imported here since it takes seconds, and prints to stderr while it loads.
         import tensorflow as tf
 
+        made: dict[str, str] = {}
         shape = tf.TensorSpec(nhwc(graph.input.shape), tf.float32, name="input")
         function = tf.function(
-            lambda image: _trace(tf, graph, image),
+            lambda image: _trace(tf, graph, image, made),
             input_signature=[shape],
             autograph=False,
         )
@@ -69,16 +70,17 @@ def write_float(graph: Graph) -> bytes:
             [concrete], tf.Module()
         )
         converted = converter.convert()
-    return _renamed(converted, graph)
+    return _renamed(converted, graph, made)
 
 
-def _trace(tf: Any, graph: Graph, image: Any) -> Any:
-    """Compute the graph in TensorFlow, NHWC."""
+def _trace(tf: Any, graph: Graph, image: Any, made: dict[str, str]) -> Any:
+    """Compute the graph in TensorFlow, NHWC; note which operation made which tensor."""
     tensors: dict[str, Any] = {graph.input.name: image}
     for index, node in enumerate(graph.nodes[1:], start=1):
         sources = [tensors[name] for name in node.inputs]
         with tf.name_scope(SCOPE.format(index)):
             tensors[node.name] = _apply(tf, graph, node, sources)
+        made[node.name] = tensors[node.name].op.name
     return tensors[graph.output]
 
 
@@ -133,7 +135,8 @@ def _conv(tf: Any, node: Conv, x: Any, shape: tuple[int, ...]) -> Any:
     else:
         filters = weight.transpose(2, 3, 1, 0)
         y = tf.nn.conv2d(padded, filters, node.stride, edges.kind)
-    y = tf.nn.bias_add(y, node.bias.astype(np.float32))
+    if node.bias.any():  # else the converter drops it, and the tensor's name with it
+        y = tf.nn.bias_add(y, node.bias.astype(np.float32))
     return _activate(tf, y, node.activation)
 
 
@@ -153,24 +156,29 @@ def _activate(tf: Any, x: Any, activation: Activation) -> Any:
     return tf.nn.relu6(x) if activation is Activation.RELU6 else x
 
 
-def _renamed(file: bytes, graph: Graph) -> bytes:
+def _renamed(file: bytes, graph: Graph, made: dict[str, str]) -> bytes:
     """Give tensors the names of their nodes.
 
     An operator's tensor is called after all that was fused into it, as in
     `node3/Relu;node3/BiasAdd;node2/MatMul`. The last node among them is the one whose
-    value it has, provided that no later operator belongs to that node too.
+    value it has, provided that the node's last operation is there too (the converter
+    may move a bias behind the mask that follows), and that no later operator belongs
+    to the node as well.
     """
     model = unpack(file)
     subgraph = model.subgraphs[0]
     owner: dict[int, str] = {}
     for operator in subgraph.operators:
         index = int(operator.outputs[0])
-        found = SCOPE_PATTERN.findall(subgraph.tensors[index].name.decode())
+        name = subgraph.tensors[index].name.decode()
+        found = SCOPE_PATTERN.findall(name)
         if found:
             node = graph.nodes[max(map(int, found))]
             shape = tuple(int(size) for size in subgraph.tensors[index].shape)
-            owner = {i: name for i, name in owner.items() if name != node.name}
-            if shape == nhwc(graph.shapes[node.name]):
+            owner = {i: n for i, n in owner.items() if n != node.name}
+            # A number may be appended to make the whole name unique.
+            last = re.compile(rf"(^|;){re.escape(made[node.name])}\d*(;|$)")
+            if shape == nhwc(graph.shapes[node.name]) and last.search(name):
                 owner[index] = node.name
     source, result = int(subgraph.inputs[0]), int(subgraph.outputs[0])
     owner |= {source: graph.input.name, result: graph.output}

@@ -46,7 +46,7 @@ def main() -> None:
         complain(str(error))
         sys.exit(error.exit_code)
     except TyperException as error:
-        message = getattr(error, "format_message", lambda: str(error))()
+        message = error.format_message()
         if message:  # none where the help was printed instead
             complain(f"{message} (see mobileq --help)")
         sys.exit(2)

@@ -111,7 +111,7 @@ def _permutation(representation: Any, element: Any, where: str) -> NDArray[np.in
             f"a permutation; wanted trivial or regular fields (only those keep their "
             f"symmetry under a pointwise ReLU)"
         )
-    return rounded.argmax(1).astype(np.int64)
+    return np.asarray(rounded.argmax(1), np.int64)
 
 
 def _exact_generators(

@@ -60,8 +60,9 @@ def _add(call: fx.Node, site: Site) -> Node:
 
 def _clip(call: fx.Node, site: Site) -> Node:
     """hardtanh(x, 0, 6)."""
-    if tuple(call.args[1:3]) != (0, 6):
-        raise UnsupportedError(f"{site.name}: clips to {call.args[1:]}; wanted (0, 6)")
+    bounds = (*call.args[1:3], *(-1, 1)[len(call.args) - 1 :])
+    if bounds != (0, 6):
+        raise UnsupportedError(f"{site.name}: clips to {bounds}; wanted (0, 6)")
     return Relu6(site.name, site.inputs)
 
 
@@ -147,12 +148,12 @@ class Lowering:
             return
         stack = list((call.meta.get("nn_module_stack") or {}).values())
         where = stack[-1][0] if stack else ""
-        operation = str(call.target).split(".")[1]
-        name = f"{where}.{operation.strip('_')}" if where else operation.strip("_")
+        operation = str(call.target).split(".")[1].strip("_")
+        name = f"{where}.{operation}" if where else operation
         if call.target not in FUNCTIONS:
             raise UnsupportedError(
-                f"{where or 'model'}: operation {call.target} cannot be lowered; wanted "
-                f"one of {', '.join(sorted({str(k) for k in FUNCTIONS}))}"
+                f"{where or 'model'}: operation {call.target} cannot be lowered; "
+                f"wanted one of {', '.join(sorted({str(k) for k in FUNCTIONS}))}"
             )
         self._append(call, FUNCTIONS[call.target](call, self._site(name, inputs, None)))
         self._reshape_as(call)

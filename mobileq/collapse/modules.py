@@ -158,6 +158,11 @@ def _average_pool(module: nn.AvgPool2d, site: Site) -> Node:
         raise UnsupportedError(
             f"{site.name}: AvgPool2d with count_include_pad=False; wanted no padding"
         )
+    if module.divisor_override is not None:
+        raise UnsupportedError(
+            f"{site.name}: AvgPool2d with divisor_override={module.divisor_override}; "
+            f"wanted none"
+        )
     return AveragePool(site.name, site.inputs, **_pool_window(module, site))
 
 

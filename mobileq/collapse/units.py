@@ -15,4 +15,5 @@ class OrbitMaximum(nn.Module):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Pool over the orbit."""
-        return features.unflatten(1, (-1, self.block)).amax(2)
+        batch, _, *grid = features.shape
+        return features.reshape(batch, -1, self.block, *grid).amax(2)

@@ -57,6 +57,9 @@ class Padding:
         )
 
 
+NO_PADDING = Padding()
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """Base of all nodes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,8 +34,11 @@ from mobileq.graph.nodes import (
 
 
 def run(
-    graph: Graph, images: NDArray[np.floating], *, dtype: torch.dtype = torch.float32
-) -> dict[str, NDArray[np.floating]]:
+    graph: Graph,
+    images: NDArray[np.floating[Any]],
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> dict[str, NDArray[np.floating[Any]]]:
     """Compute every tensor of a graph.
 
     Args:
@@ -57,7 +61,9 @@ def run(
     with torch.inference_mode():
         for node in graph.nodes:
             if isinstance(node, Input):
-                tensors[node.name] = torch.as_tensor(images, dtype=dtype)
+                tensors[node.name] = torch.as_tensor(
+                    np.ascontiguousarray(images), dtype=dtype
+                )
             else:
                 tensors[node.name] = _apply(node, [tensors[n] for n in node.inputs])
     return {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -94,7 +100,7 @@ def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
             padded = _padded(x, node.padding, float("-inf"))
             return F.max_pool2d(padded, node.kernel, node.stride)
         case OrbitMax():
-            return x.unflatten(1, (-1, node.block)).amax(2)
+            return x.reshape(len(x), -1, node.block, *x.shape[2:]).amax(2)
         case Flatten():
             return x.flatten(1)
     raise UnsupportedError(
@@ -139,8 +145,11 @@ def _per_channel(values: NDArray[np.float64], x: Tensor) -> Tensor:
 
 
 def outputs(
-    graph: Graph, images: NDArray[np.floating], *, dtype: torch.dtype = torch.float32
-) -> NDArray[np.floating]:
+    graph: Graph,
+    images: NDArray[np.floating[Any]],
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> NDArray[np.floating[Any]]:
     """The output tensor alone, (B, ...)."""
-    tensors: Mapping[str, NDArray[np.floating]] = run(graph, images, dtype=dtype)
+    tensors: Mapping[str, NDArray[np.floating[Any]]] = run(graph, images, dtype=dtype)
     return tensors[graph.output]

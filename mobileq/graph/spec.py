@@ -24,6 +24,7 @@ from mobileq.graph.nodes import (
     Node,
     SpatialMean,
 )
+from mobileq.graph.symmetry import filter_sources
 
 
 class Stage(IntEnum):
@@ -40,6 +41,7 @@ def check(graph: Graph, stage: Stage) -> Graph:
 
     Raises:
         GraphError: naming the first node that is not.
+        SymmetryError: the fields of a convolution do not fit those of its input.
     """
     for node in graph.nodes:
         if isinstance(node, Conv | Linear):
@@ -49,6 +51,8 @@ def check(graph: Graph, stage: Stage) -> Graph:
                 f"BatchNorm {node.name!r} at stage {stage.name}; wanted it folded into "
                 f"a convolution before it"
             )
+        if stage >= Stage.SNAPPED and isinstance(node, Conv):
+            _check_snapped(graph, node)
         if stage >= Stage.DEPLOYABLE and isinstance(node, SpatialMean | AveragePool):
             raise GraphError(
                 f"{type(node).__name__} {node.name!r} at stage {stage.name}; wanted a "
@@ -60,6 +64,25 @@ def check(graph: Graph, stage: Stage) -> Graph:
                 f"(C, 1, 1) (pool over the grid first)"
             )
     return graph
+
+
+def _check_snapped(graph: Graph, node: Conv) -> None:
+    """Check that the weights of every orbit are bit-identical.
+
+    Raises:
+        GraphError: two of them differ.
+    """
+    if not node.fields.generators:
+        return
+    sources = filter_sources(node, graph.fields(node.inputs[0]))
+    flat = node.weight.ravel()
+    for generator, source in zip(node.fields.generators, sources, strict=True):
+        turned = np.array_equal(flat[source], flat)
+        if not (turned and np.array_equal(node.bias[generator.source], node.bias)):
+            raise GraphError(
+                f"Conv {node.name!r}: weights of an orbit of {node.fields.group} "
+                f"differ; wanted them bit-identical (snap the orbits first)"
+            )
 
 
 def _check_finite(node: Node) -> None:

@@ -50,7 +50,7 @@ class Statistics:
         Mean and variance of min(max(x, low), high) for normal x: DFQ
         (arXiv:1906.04721), appendix C, equations 38 and 43. `high` may be infinite.
         """
-        std = np.maximum(self.std, 1e-300)
+        std = np.maximum(self.std, 1e-100)
         alpha = (low - self.mean) / std
         beta = (high - self.mean) / std
         inside = ndtr(beta) - ndtr(alpha)

@@ -120,7 +120,8 @@ class EquivariantLayers:
 
     def relu(self, channels: int) -> nn.Module:
         """Pointwise, which commutes with a permutation of channels."""
-        return enn.ReLU(self.fields(channels), inplace=True)
+        relu: nn.Module = enn.ReLU(self.fields(channels), inplace=True)
+        return relu
 
     def masked_mean(self, channels: int, size: int) -> nn.Module:
         """Mean over a disc."""
@@ -128,7 +129,8 @@ class EquivariantLayers:
 
     def orbit_pool(self, channels: int) -> nn.Module:
         """Maximum over the N channels of a block, which the group only permutes."""
-        return enn.GroupPooling(self.fields(channels))
+        pool: nn.Module = enn.GroupPooling(self.fields(channels))
+        return pool
 
     def invariant_channels(self, channels: int) -> int:
         """One per block."""

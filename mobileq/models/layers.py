@@ -1,9 +1,9 @@
 """Equivariant layers of MobileNetV2 on escnn's field types and bases.
 
 Every linear layer here is `weights x basis`: a small matrix of free numbers times a
-fixed tensor that spans the equivariant filters. The basis is part of the checkpoint (a
-persistent buffer), because escnn computes the one of D_N from a null space whose
-vectors are free up to a rotation.
+fixed tensor that spans the equivariant filters. The basis of a spatial filter is part
+of the checkpoint (a persistent buffer), because escnn computes the one of D_N from a
+null space whose vectors are free up to a rotation.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ class PointwiseConv(enn.EquivariantModule):
         super().__init__()
         self.in_type, self.out_type = in_type, out_type
         basis = circulant_basis(_one_field(out_type))
-        self.register_buffer("basis", basis)
+        # Zeros and ones from the group's table: the same on every machine.
+        self.register_buffer("basis", basis, persistent=False)
         shape = (len(out_type), len(in_type), basis.shape[0])
         self.weight = torch.nn.Parameter(
             torch.randn(shape) * math.sqrt(2.0 / out_type.size)
@@ -248,6 +249,6 @@ def _one_field(field_type: FieldType) -> FieldType:
 
 
 def _he_normal(shape: tuple[int, ...], basis: Tensor, *, fan_in: int) -> Tensor:
-    """Weights that give the expanded filters a squared norm of 2 / fan_in on average."""
+    """Weights whose expanded filters have a squared norm of 2 / fan_in on average."""
     energy = basis.square().sum().item() / basis.shape[1]
     return torch.randn(shape) * math.sqrt(2.0 / (fan_in * energy))

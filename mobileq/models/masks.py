@@ -26,4 +26,4 @@ def circular_mask(size: int) -> NDArray[np.uint8]:
     doubled = 2 * np.arange(size, dtype=np.int64) - (size - 1)
     squared = doubled * doubled
     inside = squared[:, None] + squared[None, :] < size * size
-    return inside.astype(np.uint8)
+    return np.asarray(inside, np.uint8)

@@ -45,7 +45,7 @@ def strides_of(spec: ModelSpec) -> tuple[int, ...]:
 
 
 class InvertedResidual(nn.Module):
-    """Expand (1x1), filter each channel (3x3), project (1x1), add where shapes allow."""
+    """Expand (1x1), filter each channel (3x3), project (1x1), add if shapes allow."""
 
     def __init__(self, branch: nn.Sequential, *, residual: bool) -> None:
         super().__init__()

@@ -42,7 +42,7 @@ class _NormalizeBlocks(torch.autograd.Function):
         return output, block_mean, block_variance
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc,untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of x, weight and bias."""
         x, weight, mean, variance = ctx.saved_tensors
@@ -81,8 +81,10 @@ def _affine(
     eps: float,
 ) -> Tensor:
     """(x - mean) / sqrt(variance + eps) * weight + bias, all parameters per block."""
-    expanded = [v.repeat_interleave(block) for v in (mean, variance, weight, bias)]
-    return F.batch_norm(x, *expanded, training=False, eps=eps)
+    mean, variance, weight, bias = (
+        v.repeat_interleave(block) for v in (mean, variance, weight, bias)
+    )
+    return F.batch_norm(x, mean, variance, weight, bias, training=False, eps=eps)
 
 
 class BlockBatchNorm(enn.EquivariantModule):

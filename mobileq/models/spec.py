@@ -126,7 +126,7 @@ class ModelSpec:
         for key, value in values.items():
             if key not in known:
                 raise CheckpointError(
-                    f"{source}: unknown key {key!r} in the model spec; known keys are "
+                    f"{source}: unknown key {key!r} in the model spec; wanted one of "
                     f"{', '.join(known)}"
                 )
             allowed = {"str": (str,), "int": (int,), "float": (int, float)}[

@@ -39,7 +39,7 @@ def _fold_one(graph: Graph, norm: BatchNorm) -> Graph:
     conv = graph[norm.inputs[0]]
     if (
         not isinstance(conv, Conv)
-        or graph.only_consumer(conv.name) is not norm
+        or graph.only_consumer(conv.name) is not graph[norm.name]
         or conv.activation is not Activation.NONE
     ):
         raise UnsupportedError(

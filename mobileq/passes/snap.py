@@ -1,11 +1,8 @@
 """Give all weights of an orbit one value, bit for bit.
 
-An element g of the exact subgroup acts on a filter W (OIHW) by
-
-    (g W)[o, i] = turn(W[source_out(o), source_in(i)])
-
-and an equivariant filter satisfies g W = W. Filters expanded from a steerable basis do
-so only up to rounding (about 1e-7), which flips an INT8 weight now and then. Here every
+An equivariant filter satisfies g W = W for every element g of the exact subgroup (the
+action is that of `graph/symmetry.py`). Filters expanded from a steerable basis do so
+only up to rounding (about 1e-7), which flips an INT8 weight now and then. Here every
 orbit of entries under the subgroup is replaced by its mean.
 
 Source: averaging over the group, as in Cohen & Welling 2016 (arXiv:1602.07576), section
@@ -23,10 +20,11 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mobileq.errors import SymmetryError
-from mobileq.graph.fields import FieldBlocks, Generator
+from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import Conv, Node
 from mobileq.graph.statistics import Statistics
+from mobileq.graph.symmetry import filter_sources
 
 TOLERANCE = 1e-5
 """Largest move relative to the largest weight of the output channel. Expansion in
@@ -48,13 +46,9 @@ def snap_orbits(graph: Graph, *, tolerance: float = TOLERANCE) -> Graph:
 
 def _snapped(node: Conv, above: FieldBlocks, tolerance: float) -> Conv:
     """One convolution with its orbits tied."""
-    generators = _paired(node, above)
-    if not generators:
-        return node
-    indices = np.arange(node.weight.size).reshape(node.weight.shape)
-    maps = [_acted(node, indices, g_out, g_in) for g_in, g_out in generators]
+    maps = filter_sources(node, above)
     weight = _orbit_means(node.weight, maps)
-    channel_maps = [g_out.source for _, g_out in generators]
+    channel_maps = [generator.source for generator in node.fields.generators]
     bias = _orbit_means(node.bias, channel_maps)
     largest = np.abs(node.weight).max(axis=(1, 2, 3))
     moved = np.abs(weight - node.weight).max(axis=(1, 2, 3))
@@ -70,44 +64,6 @@ def _snapped(node: Conv, above: FieldBlocks, tolerance: float) -> Conv:
     return replace(node, weight=weight, bias=bias, statistics=statistics)
 
 
-def _paired(node: Conv, above: FieldBlocks) -> list[tuple[Generator, Generator]]:
-    """The generators of input and output that move the grid alike.
-
-    Raises:
-        SymmetryError: the output claims a symmetry that the input does not have.
-    """
-    if above.motions != node.fields.motions:
-        raise SymmetryError(
-            f"Conv {node.name!r}: output fields of {node.fields.group} on input fields "
-            f"of {above.group}; wanted the same group"
-        )
-    return list(zip(above.generators, node.fields.generators, strict=True))
-
-
-def _acted(
-    node: Conv, indices: NDArray[np.int64], g_out: Generator, g_in: Generator
-) -> NDArray[np.int64]:
-    """Flat index of the entry that each entry of the filter takes its value from.
-
-    Raises:
-        SymmetryError: the element moves a channel out of its convolution group.
-    """
-    out_channels, per_group = node.weight.shape[:2]
-    outputs_per_group = out_channels // node.groups
-    group = np.arange(out_channels) // outputs_per_group
-    channel = group[:, None] * per_group + np.arange(per_group)
-    source_out = g_out.source
-    first = (source_out // outputs_per_group) * per_group
-    local = g_in.source[channel] - first[:, None]
-    if local.min() < 0 or local.max() >= per_group:
-        raise SymmetryError(
-            f"Conv {node.name!r}: the group moves a channel out of its convolution "
-            f"group ({node.groups} groups); wanted whole blocks inside a group"
-        )
-    taken = indices[source_out[:, None], local]
-    return np.asarray(g_out.move(taken), np.int64).ravel()
-
-
 def _orbit_means(
     values: NDArray[np.float64], maps: list[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
@@ -117,9 +73,13 @@ def _orbit_means(
     columns = np.concatenate(maps)
     edges = coo_array((np.ones(len(rows), np.int8), (rows, columns)), (size, size))
     count, label = connected_components(edges, directed=False)
-    sums = np.bincount(label, values.ravel(), count)
-    means = sums / np.bincount(label, minlength=count)
-    return means[label].reshape(values.shape)
+    # Relative to one member of the orbit: the mean of equal values is that value.
+    flat = values.ravel()
+    member = np.empty(count)
+    member[label] = flat
+    moves = np.bincount(label, flat - member[label], count)
+    means = member + moves / np.bincount(label, minlength=count)
+    return np.asarray(means[label].reshape(values.shape))
 
 
 def _check_moves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,8 @@ from mobileq.errors import GraphError
 QMIN, QMAX = -128, 127
 """Range of signed 8-bit integers."""
 
-SMALLEST_SCALE = 2.0**-40
-"""Scale of a tensor that is constantly zero; anything legal and positive will do."""
+SMALLEST_SCALE = 2.0**-20
+"""Finest step of an activation: kernels refuse scales that are too far apart."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ class Affine:
             (QMAX - self.zero_point) * self.scale,
         )
 
-    def quantize(self, values: NDArray[np.floating]) -> NDArray[np.int8]:
+    def quantize(self, values: NDArray[np.floating[Any]]) -> NDArray[np.int8]:
         """Round real values to the nearest step, halves to even, and saturate."""
         steps = np.rint(np.asarray(values, np.float64) / self.scale) + self.zero_point
-        return np.clip(steps, QMIN, QMAX).astype(np.int8)
+        return np.asarray(np.clip(steps, QMIN, QMAX), np.int8)
 
-    def dequantize(self, values: NDArray[np.integer]) -> NDArray[np.float64]:
+    def dequantize(self, values: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
         """Real values of integers."""
         return (values.astype(np.float64) - self.zero_point) * self.scale

@@ -48,23 +48,27 @@ def derive_spec(
             activations[node.name] = Affine(scale, node.pixel_zero + QMIN)
         elif isinstance(node, Conv | Linear):
             above = activations[node.inputs[0]]
-            wanted = _affine(ranges[node.name], node.activation)
+            wanted = _affine(ranges[node.name], node.activation, above.scale)
             block = graph.fields(node.name).block
             scales = _weight_scales(node, above, wanted, block, per_channel)
-            activations[node.name] = _wide_enough(wanted, above, scales)
+            activations[node.name] = _coarsened(
+                wanted, above.scale * float(scales.max())
+            )
             layers[node.name] = _quantized(node, above, scales, per_channel)
         elif isinstance(node, Add):
-            activations[node.name] = _affine(ranges[node.name], node.activation)
+            coarsest = max(activations[name].scale for name in node.inputs)
+            wanted = _affine(ranges[node.name], node.activation, coarsest)
+            activations[node.name] = _coarsened(wanted, coarsest)
         else:
             activations[node.name] = activations[node.inputs[0]]
     return QuantSpec(activations, layers)
 
 
-def _affine(wanted: Range, activation: Activation) -> Affine:
+def _affine(wanted: Range, activation: Activation, scale_above: float) -> Affine:
     """Affine map of a range; a rectified tensor's zero is the smallest integer."""
     if wanted.high <= 0 and wanted.low >= 0:
-        # The tensor is constantly zero: any scale is right, and 1 is legal everywhere.
-        return Affine(1.0, QMIN if activation is not Activation.NONE else 0)
+        # The tensor is constantly zero: any scale is right, and its input's is legal.
+        return Affine(scale_above, QMIN if activation is not Activation.NONE else 0)
     return Affine.from_range(wanted.low, wanted.high)
 
 
@@ -100,9 +104,9 @@ def _float32_above(values: NDArray[np.float64]) -> NDArray[np.float32]:
     )
 
 
-def _wide_enough(wanted: Affine, above: Affine, scales: NDArray[np.float32]) -> Affine:
-    """`wanted`, or a coarser map if the accumulator's step were far above its own."""
-    smallest = above.scale * float(scales.max()) / LARGEST_RATIO
+def _coarsened(wanted: Affine, step: float) -> Affine:
+    """`wanted`, or a coarser map if the step of the sums were far above its own."""
+    smallest = step / LARGEST_RATIO
     if wanted.scale >= smallest:
         return wanted
     return Affine(float(_float32_above(np.array(smallest))), wanted.zero_point)

@@ -2,9 +2,9 @@
 
 Everything is vectorized over numpy arrays and exact to the bit. Sources, in
 tensorflow/lite/kernels/internal: `quantization_util.cc` (QuantizeMultiplier) and
-`common.h` (MultiplyByQuantizedMultiplier, in its double and its single rounding form);
-and gemmlowp's `fixedpoint.h` (SaturatingRoundingDoublingHighMul, RoundingDivideByPOT).
-The scheme is that of arXiv:1712.05877, section 2.2.
+`common.h` (MultiplyByQuantizedMultiplier, the form that rounds twice); and gemmlowp's
+`fixedpoint.h` (SaturatingRoundingDoublingHighMul, RoundingDivideByPOT). The scheme is
+that of arXiv:1712.05877, section 2.2.
 """
 
 from __future__ import annotations
@@ -52,13 +52,14 @@ class Multiplier:
         high = _doubling_high(shifted, self.mantissa)
         return _divide_by_power(high, np.maximum(-self.exponent, 0))
 
-    def apply_once(self, values: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Multiply int32 values, rounding once, halves towards plus infinity."""
-        shift = 31 - self.exponent
-        result: NDArray[np.int64] = (
-            values * self.mantissa + (np.int64(1) << (shift - 1))
-        ) >> shift
-        return result
+
+def round_away(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Nearest integers, halves away from zero, like C's `round`."""
+    whole = np.trunc(values)
+    # Exact, unlike floor(|x| + 0.5), which loses the last bit below a half.
+    beyond = np.abs(values - whole) >= 0.5
+    rounded: NDArray[np.int64] = (whole + beyond * np.sign(values)).astype(np.int64)
+    return rounded
 
 
 def wrapped(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -103,4 +104,4 @@ def activation_range(activation: Activation, affine: Affine) -> tuple[int, int]:
 def _position(value: float, affine: Affine) -> int:
     """Integer that stands for a real value of at least 0."""
     steps = np.float32(value) / np.float32(affine.scale)
-    return affine.zero_point + int(np.floor(np.float64(steps) + 0.5))
+    return affine.zero_point + int(round_away(np.asarray(steps, np.float64)))

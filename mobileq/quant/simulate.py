@@ -40,7 +40,12 @@ from mobileq.graph.nodes import (
 )
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import ADD_SHIFT, require_consistent
-from mobileq.quant.fixed_point import Multiplier, activation_range, wrapped
+from mobileq.quant.fixed_point import (
+    Multiplier,
+    activation_range,
+    round_away,
+    wrapped,
+)
 from mobileq.quant.spec import QuantSpec
 
 Int8 = NDArray[np.int8]
@@ -175,13 +180,10 @@ def _linear(node: Linear, x: Int8, spec: QuantSpec) -> Int8:
     layer = spec.layers[node.name]
     centred = x.astype(np.float64) - source.zero_point
     sums = centred @ layer.weight.T.astype(np.float64)
-    scales = layer.weight_scale.astype(np.float64)
-    multiplier = Multiplier.of(source.scale * scales / result.scale)
-    # Measured on LiteRT 2.3: unlike all others, this kernel rounds once, and it does
-    # not take the product of the scales in float32 as GetQuantizedConvolutionMultipler
-    # of older versions did.
-    accumulators = _wrapped(sums + layer.bias)
-    scaled = multiplier.apply_once(accumulators)
+    # Measured on LiteRT 2.3 (and TensorFlow 2.21): unlike all others, this kernel does
+    # without fixed point. It multiplies in double and rounds once, as C's round does.
+    factors = source.scale * layer.weight_scale.astype(np.float64) / result.scale
+    scaled = round_away(_wrapped(sums + layer.bias) * factors)
     return _clipped(scaled, node.activation, result)
 
 

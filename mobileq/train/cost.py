@@ -53,7 +53,7 @@ def network_cost(spec: ModelSpec) -> Cost:
     image = torch.zeros(1, spec.in_channels, spec.input_size, spec.input_size)
     with torch.no_grad():
         # Shapes are all that is needed: nothing is computed on the meta device.
-        twin.to("meta")(image.to("meta"))
+        twin.eval().to("meta")(image.to("meta"))
     # Orbit pooling leaves the classifier fewer inputs than the twin's has.
     total += sum(m.weight.numel() for m in network.modules() if type(m) is nn.Linear)
     return Cost(sum(p.numel() for p in network.parameters()), total)

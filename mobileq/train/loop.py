@@ -240,16 +240,22 @@ def _finish_epoch(run: _Run, state: RunState, speed: float) -> Progress:
         weights = state.averaged or state.model.state_dict()
         save_checkpoint(run.folder / BEST_FILE, Checkpoint(run.spec, weights, training))
     state.history.append(entry)
-    text = json.dumps(state.history, indent=1) + "\n"
-    write_atomically(
-        run.folder / HISTORY_FILE,
-        lambda path: path.write_text(text, encoding="utf-8"),
-    )
+    _write_history(run.folder / HISTORY_FILE, state.history)
     steps, loss = run.batches.steps, state.loss_sum / run.batches.steps
     done = Progress(state.epoch, steps, steps, loss, speed, scores)
     state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
     run.save(state)
     return done
+
+
+def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
+    """Write the scores of all finished epochs as JSON."""
+    text = json.dumps(history, indent=1) + "\n"
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_atomically(path, write)
 
 
 def _validate(run: _Run, state: RunState) -> Scores:

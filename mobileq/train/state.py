@@ -69,11 +69,13 @@ class RunState:
             {"params": vectors, "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
+        total = config.epochs * steps + 1
         scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             max_lr=config.learning_rate,
-            total_steps=config.epochs * steps + 1,
-            pct_start=config.warmup,
+            total_steps=total,
+            # torch divides by zero where the rise takes exactly no step.
+            pct_start=max(config.warmup, 2 / total),
         )
         averaged = snapshot(model) if config.average else None
         return cls(model, averaged, optimizer, scheduler)

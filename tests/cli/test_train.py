@@ -182,7 +182,7 @@ def test_run_directory_in_use(mobileq: Mobileq) -> None:
         (["--input-size", "16"], "wanted an odd input size"),
         (
             ["--input-size", "97"],
-            "training set: images of 96x96 px; wanted at least 97",
+            "test set: images of 96x96 px; wanted at least 97",
         ),
         (["--data", "nowhere"], "nowhere: no such directory"),
     ],

@@ -12,11 +12,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from data.pcam_files import COUNT, images_path, labels_path, write_pcam
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from data.pcam_files import COUNT, images_path, labels_path, write_pcam
 from mobileq.data import blocks
 from mobileq.data.patches import Patches
 from mobileq.data.pcam import PcamPatches, open_pcam, shuffled_order

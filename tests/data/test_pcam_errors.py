@@ -9,6 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from data.pcam_files import (
     COUNT,
     images_path,
@@ -17,8 +19,6 @@ from data.pcam_files import (
     write_array,
     write_pcam,
 )
-from numpy.typing import NDArray
-
 from mobileq.data.pcam import open_pcam
 from mobileq.errors import DataError
 

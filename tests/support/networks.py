@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from escnn import nn as enn
-from numpy.typing import NDArray
 from torch import nn
 
 from mobileq.models.build import (
@@ -25,6 +24,19 @@ from mobileq.models.build import (
 from mobileq.models.norm import BlockBatchNorm
 from mobileq.models.planner import plan_layer
 from mobileq.models.spec import CONVENTIONAL, GroupName
+from support.images import moved, normalized, random_pixels, symmetries_of
+
+__all__ = [
+    "GROUPS",
+    "MeanHead",
+    "RandomNetwork",
+    "moved",
+    "normalized",
+    "random_network",
+    "random_pixels",
+    "randomize_norms",
+    "symmetries_of",
+]
 
 GROUPS = ("C4", "C8", "C12", "D4", "D2", "C6", CONVENTIONAL)
 SIZES = tuple(range(9, 24, 2))
@@ -36,7 +48,6 @@ class RandomNetwork(nn.Module):
 
     Attributes:
         group: Name of its group, or `conventional`.
-        description: Kinds of the body's layers, for messages.
     """
 
     def __init__(
@@ -51,12 +62,6 @@ class RandomNetwork(nn.Module):
         self.layers = layers
         self.body = nn.ModuleList(body)
         self.head = head
-
-    @property
-    def description(self) -> str:
-        """Group and kinds of layers."""
-        kinds = ", ".join(type(m).__name__ for m in self.body.modules())
-        return f"{self.group}: {kinds}"
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute logits."""
@@ -128,7 +133,8 @@ class _Builder:
     def norm(self, channels: int) -> nn.Module:
         """BatchNorm of either implementation."""
         if isinstance(self.layers, EquivariantLayers) and self.flip(0.3):
-            return enn.InnerBatchNorm(self.layers.fields(channels))
+            norm: nn.Module = enn.InnerBatchNorm(self.layers.fields(channels))
+            return norm
         return self.layers.norm(channels)
 
     def unit(self, conv: nn.Module, channels: int, *, relu: bool = True) -> list[Any]:
@@ -202,7 +208,7 @@ class _Builder:
         grid = plan_layer(self.size, kernel=3, stride=self.stride(), layer="pool")
         self.size = grid.size
         largest = self.flip()
-        options = {"stride": grid.stride, "padding": grid.padding}
+        options: dict[str, Any] = {"stride": grid.stride, "padding": grid.padding}
         if isinstance(self.layers, EquivariantLayers):
             kind = enn.PointwiseMaxPool2D if largest else enn.PointwiseAvgPool2D
             pool: nn.Module = kind(self.layers.fields(self.channels), 3, **options)
@@ -288,48 +294,3 @@ def randomize_norms(network: nn.Module, images: torch.Tensor) -> None:
 
 
 _NORMS = (BlockBatchNorm, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def random_pixels(
-    count: int, shape: tuple[int, int, int], seed: int
-) -> NDArray[np.uint8]:
-    """Random images with structure: coarse patches of grey and fine noise.
-
-    Args:
-        count: Number of images.
-        shape: (C, H, W), as `random_network` returns it.
-        seed: Decides everything.
-
-    Returns:
-        (count, H, W, C) uint8.
-    """
-    channels, height, width = shape
-    rng = np.random.default_rng(seed)
-    coarse = rng.uniform(0, 255, (count, -(-height // 4), -(-width // 4), channels))
-    patches = coarse.repeat(4, axis=1).repeat(4, axis=2)[:, :height, :width]
-    noise = rng.normal(0, 40, patches.shape)
-    return np.clip(np.rint(patches + noise), 0, 255).astype(np.uint8)
-
-
-def normalized(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """(B, H, W, C) uint8 pixels as (B, C, H, W) float32 in [-1, 1)."""
-    real = (pixels.astype(np.float32) - 128) / 128
-    return torch.from_numpy(np.ascontiguousarray(real.transpose(0, 3, 1, 2)))
-
-
-def symmetries_of(group: str) -> tuple[tuple[int, bool], ...]:
-    """Motions (quarter turns, mirrored) that leave the logits of a network alone."""
-    if group == CONVENTIONAL:
-        return ()
-    name = GroupName.parse(group)
-    step = 4 // name.exact_rotations
-    flips = (False, True) if name.reflections else (False,)
-    every = [(turns, flip) for turns in range(0, 4, step) for flip in flips]
-    return tuple(motion for motion in every if motion != (0, False))
-
-
-def moved(images: torch.Tensor, motion: tuple[int, bool]) -> torch.Tensor:
-    """Mirror the columns of (B, C, H, W), then turn counter-clockwise."""
-    turns, mirrored = motion
-    flipped = images.flip(3) if mirrored else images
-    return torch.rot90(flipped, turns, (2, 3))
