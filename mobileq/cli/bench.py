@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = ("tflite", "onnx", "torch")
 KERNELS = ("xnnpack", "builtin", "reference")
-SPLITS = ("train", "valid", "test")
-SYNTHETIC = "synthetic"
+Split = Literal["train", "valid", "test"]
 
 
 def bench(
@@ -51,7 +50,7 @@ def bench(
             "'synthetic'."
         ),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[Split, typer.Option(help="Of --data.")] = "test",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Use the first images of --data only.")
     ] = None,
@@ -72,14 +71,14 @@ def bench(
     """Measure speed, size, accuracy and what turning the image changes."""
     chosen = _chosen("--runtime", runtime or ["tflite"], RUNTIMES)
     sets = _chosen("--kernels", kernels or ["xnnpack"], KERNELS)
-    _chosen("--split", [split], SPLITS)
     from mobileq.cli.bench_target import find_target
     from mobileq.cli.output import console, refuse_existing
+    from mobileq.data.source import open_split
 
     if json_file is not None:
         refuse_existing(json_file, overwrite=overwrite)
     found = find_target(target, Path.cwd())
-    patches = None if data is None else _patches(data, split, limit)
+    patches = None if data is None else open_split(data, split, limit=limit)
     from mobileq.bench.measure import Plan, measure
     from mobileq.bench.report import Report, this_machine
 
@@ -177,22 +176,6 @@ def _prepare(
     return network, subjects
 
 
-def _patches(data: str, split: str, limit: int | None) -> Patches:
-    """The labelled images that the user named.
-
-    Raises:
-        DataError: they are missing or inconsistent.
-    """
-    from mobileq.data.pcam import open_pcam
-    from mobileq.data.synthetic import synthetic_tissue
-
-    if data == SYNTHETIC:
-        # The same patches as `mobileq train --data synthetic` takes for the split.
-        count, seed = {"train": (2048, 1), "valid": (512, 2), "test": (512, 3)}[split]
-        return synthetic_tissue(min(count, limit or count), seed=seed)
-    return open_pcam(Path(data), split, limit=limit)  # type: ignore[arg-type]
-
-
 def _check_data(network: Network, patches: Patches, data: str) -> None:
     """Check that data and network fit.
 
@@ -241,7 +224,7 @@ def _show(report: Report, data: str | None) -> None:
     for table in report.tables():
         screen.print(table)
     lines = [f"Measured on {report.machine}."]
-    if data == SYNTHETIC:
+    if data == "synthetic":
         lines.append("Synthetic tissue says nothing about accuracy on real tissue.")
     elif data is not None:
         lines.append(

@@ -19,7 +19,7 @@ _UNITS = {
     "largest step, LSB": "LSB",
     "changed by the group": "changed",
 }
-"""How a measure is written behind its value."""
+"""Short names of the measures."""
 
 
 def export(
@@ -113,18 +113,24 @@ def _show(bundle: Bundle) -> None:
     from mobileq.cli.output import console
 
     screen = console()
-    ladder = Table(title="Verification ladder", title_justify="left", box=box.SIMPLE)
-    for column in ("checked", "against"):
-        ladder.add_column(column)
-    for column in ("found", "allowed", ""):
-        ladder.add_column(column, justify="right")
+    ladder = Table(
+        title="Verification ladder",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1),
+    )
+    for column in ("checked", "against", "measure"):
+        ladder.add_column(column, no_wrap=True)
+    for column in ("found", "limit", ""):
+        ladder.add_column(column, justify="right", no_wrap=True)
     for rung in bundle.manifest["ladder"]:
-        unit = _UNITS[rung["measure"]]
         ladder.add_row(
             rung["name"].removesuffix(", 1 thread"),
             rung["against"].removesuffix(", 1 thread"),
-            f"{rung['value']:.3g} {unit}",
-            f"{rung['limit']:g} {unit}",
+            _UNITS[rung["measure"]],
+            f"{rung['value']:.2g}",
+            f"{rung['limit']:g}",
             "ok" if rung["passed"] else "BROKEN",
         )
     screen.print(ladder)

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from mobileq.train.session import DataSets
-
-SYNTHETIC = "synthetic"
 
 
 def train(
@@ -20,7 +15,7 @@ def train(
             help="Directory with PCam's official HDF5 files, or 'synthetic' for a "
             "small made-up tissue set."
         ),
-    ] = SYNTHETIC,
+    ] = "synthetic",
     out: Annotated[
         Path, typer.Option(help="Checkpoint to write: .pt or .safetensors.")
     ] = Path("model.pt"),
@@ -76,9 +71,10 @@ def train(
 ) -> None:
     """Train a MobileNetV2, equivariant or conventional."""
     from mobileq.cli.output import refuse_existing
+    from mobileq.data.source import open_split
     from mobileq.models.spec import ModelSpec
     from mobileq.train.config import TrainConfig
-    from mobileq.train.session import check_output, run_training
+    from mobileq.train.session import DataSets, check_output, run_training
 
     spec = ModelSpec(
         group=group,
@@ -105,33 +101,14 @@ def train(
     run_training(
         spec,
         config,
-        _open(data, limit),
+        DataSets(
+            open_split(data, "train", limit=limit),
+            open_split(data, "valid", limit=limit),
+            open_split(data, "test", limit=limit),
+        ),
         out=out,
         run_dir=run_dir or Path("runs") / out.stem,
         resume=resume,
         threads=threads,
         save_seconds=save_every,
-    )
-
-
-def _open(data: str, limit: int | None) -> DataSets:
-    """Open the data set that the user named.
-
-    Raises:
-        DataError: it is missing or inconsistent.
-    """
-    from mobileq.data.pcam import open_pcam
-    from mobileq.data.synthetic import synthetic_tissue
-    from mobileq.train.session import DataSets
-
-    if data == SYNTHETIC:
-        counts = ((2048, 1), (512, 2), (512, 3))
-        return DataSets(
-            *(synthetic_tissue(min(n, limit or n), seed=seed) for n, seed in counts)
-        )
-    folder = Path(data)
-    return DataSets(
-        open_pcam(folder, "train", limit=limit),
-        open_pcam(folder, "valid", limit=limit),
-        open_pcam(folder, "test", limit=limit),
     )

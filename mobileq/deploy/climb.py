@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from mobileq.deploy.files import Deployment
 from mobileq.errors import DataError
+from mobileq.graph.graph import Graph
 from mobileq.quant.simulate import SimulatorRunner
 from mobileq.verify.graph_runner import GraphRunner
 from mobileq.verify.images import verification_images
 from mobileq.verify.ladder import Measure, Rung, Tolerances, check_symmetry, compare
+from mobileq.verify.remembered import Remembered
 from mobileq.verify.runner import PixelMap, Runner
 from mobileq.verify.symmetry import asymmetry
 from mobileq.verify.torch_runner import TorchRunner
@@ -49,10 +51,9 @@ def climb(
         TorchRunner(model, "network as trained", pixels=pixels),
         TorchRunner(made.collapsed.module, "collapsed", pixels=pixels),
         *graphs,
-        *(r for n, r in of_files.items() if n.startswith("model.float.onnx")),
-        *(r for n, r in of_files.items() if n == "model.float.tflite/xnnpack"),
+        *(r for n, r in of_files.items() if n.startswith("model.float")),
     ]
-    order = [node.name for node in made.stages[0].graph.nodes]
+    floats = [Remembered(runner) for runner in floats]
     rungs = [
         compare(
             runner,
@@ -60,12 +61,13 @@ def climb(
             images,
             measure=Measure.RELATIVE,
             limit=tolerances.float_error,
-            order=order,
+            order=_order(made.stages[0].graph),
         )
         for before, runner in itertools.pairwise(floats)
     ]
     if made.spec is not None:
-        rungs += _climb_int8(made, of_files, graphs[-1], tolerances, images)
+        deployable = next(r for r in floats if r.name == graphs[-1].name)
+        rungs += _climb_int8(made, of_files, deployable, tolerances, images)
     return tuple(rungs)
 
 
@@ -79,8 +81,8 @@ def _climb_int8(
     """The rungs of the integer files."""
     assert made.spec is not None
     spec = made.spec
-    order = [node.name for node in made.graph.nodes]
-    simulator = SimulatorRunner(made.graph, spec)
+    order = _order(made.graph)
+    simulator: Runner = Remembered(SimulatorRunner(made.graph, spec))
     rungs = [
         compare(
             simulator,
@@ -92,7 +94,11 @@ def _climb_int8(
             affine=lambda name: spec.activations[name],
         )
     ]
-    integer = {n: r for n, r in of_files.items() if n.startswith("model.int8")}
+    integer: dict[str, Runner] = {
+        name: Remembered(runner)
+        for name, runner in of_files.items()
+        if name.startswith("model.int8")
+    }
     # The simulator follows TFLite's reference kernels to the bit; others may round
     # differently.
     for name in sorted(integer, key=lambda n: (not n.endswith("reference"), n)):
@@ -113,6 +119,12 @@ def _climb_int8(
         turned: list[Runner] = [simulator, *integer.values()]
         rungs += [check_symmetry(runner, images, motions) for runner in turned]
     return rungs
+
+
+def _order(graph: Graph) -> list[str]:
+    """Names of all tensors in the order of the graph, the output last."""
+    names = [node.name for node in graph.nodes if node.name != graph.output]
+    return [*names, graph.output]
 
 
 def check_images(images: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
@@ -144,9 +156,11 @@ def runners(
 
             found[name] = OnnxRunner(data, threads=threads, pixels=pixels)
         else:
-            from mobileq_tflite.runner import TfliteRunner
+            from mobileq_tflite.runner import Kernels, TfliteRunner
 
-            for kernels in ("xnnpack", "builtin", "reference"):
+            every: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+            # Float kernels differ by rounding alone; the default one stands for all.
+            for kernels in every if ".int8." in name else every[:1]:
                 found[f"{name}/{kernels}"] = TfliteRunner(
                     data, kernels=kernels, threads=threads, pixels=pixels
                 )

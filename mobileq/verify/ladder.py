@@ -148,7 +148,7 @@ def check_symmetry(
         pixels: (B, H, W, C) uint8.
         motions: Quarter turns and mirror images, the generators of the group.
     """
-    wanted = runner.outputs(pixels)
+    wanted = runner.outputs(pixels).copy()
     changed = 0
     for turns, mirrored in motions:
         moved = pixels[:, :, ::-1] if mirrored else pixels
@@ -156,7 +156,7 @@ def check_symmetry(
         changed += int((runner.outputs(moved) != wanted).any(axis=1).sum())
     return Rung(
         runner.name,
-        "itself, image turned",
+        "itself, turned",
         Measure.CHANGED.value,
         float(changed),
         0.0,

@@ -134,7 +134,7 @@ def test_bench_measures_a_checkpoint_without_exporting_it(
     [
         (["--runtime", "coreml"], "--runtime is 'coreml'; wanted tflite or onnx"),
         (["--kernels", "fast"], "--kernels is 'fast'; wanted xnnpack or builtin"),
-        (["--split", "all"], "--split is 'all'; wanted train or valid or test"),
+        (["--split", "all"], "'all' is not one of 'train', 'valid', 'test'"),
         (["--data", "nowhere"], "nowhere: no such directory"),
         (["--json", "taken.json"], "taken.json: exists already"),
         (["missing.pt"], "missing.pt: no such file"),
