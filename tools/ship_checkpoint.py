@@ -9,6 +9,7 @@ those of the stored weights on the test split in DIR, measured here.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,18 @@ not for diagnosis.
 """
 
 
-def command_of(spec: ModelSpec, config: dict[str, Any]) -> str:
-    """The command that trains such a checkpoint, defaults included."""
+def commands_of(spec: ModelSpec, training: Mapping[str, Any], out: str) -> str:
+    """The commands that train such a checkpoint, one after the other."""
+    if "initial" not in training:
+        return command_of(spec, training["config"], out)
+    before = f"before-{out}"
+    first = commands_of(spec, training["initial"]["training"], before)
+    last = command_of(spec, training["config"], out)
+    return f"{first}\n{last} \\\n    --init {before}"
+
+
+def command_of(spec: ModelSpec, config: Mapping[str, Any], out: str) -> str:
+    """The command of one run, defaults included."""
     options = {
         "group": spec.group,
         "width": f"{spec.width:g}",
@@ -68,7 +79,15 @@ def command_of(spec: ModelSpec, config: dict[str, Any]) -> str:
     }
     lines = [f"--{key} {value}" for key, value in options.items()]
     rows = ["  ".join(lines[i : i + 4]) for i in range(0, len(lines), 4)]
-    return " \\\n    ".join(["mobileq train --data DIR --out model.pt", *rows])
+    return " \\\n    ".join([f"mobileq train --data DIR --out {out}", *rows])
+
+
+def epochs_of(training: Mapping[str, Any]) -> str:
+    """Epochs of each run, such as `16 + 14`."""
+    own = str(training["config"]["epochs"])
+    if "initial" not in training:
+        return own
+    return f"{epochs_of(training['initial']['training'])} + {own}"
 
 
 def compact(checkpoint: Checkpoint) -> Checkpoint:
@@ -96,9 +115,9 @@ def card(
         width=checkpoint.spec.width,
         weights=learned,
         kilobytes=size // 1000,
-        command=command_of(checkpoint.spec, training["config"]),
+        command=commands_of(checkpoint.spec, training, "model.pt"),
         images=images,
-        epochs=training["config"]["epochs"],
+        epochs=epochs_of(training),
         best=training["epoch"],
         valid_accuracy=valid["accuracy"],
         valid_auc=valid["auc"],

@@ -86,6 +86,11 @@ def export(
     _show(bundle)
 
 
+def _motion(turns: int, mirrored: bool) -> str:
+    """A motion of the grid in words."""
+    return "mirroring it" if mirrored else f"Turning the image by {90 * turns} degrees"
+
+
 def _load_images(path: Path) -> NDArray[np.uint8]:
     """Images of a .npy file.
 
@@ -136,7 +141,8 @@ def _show(bundle: Bundle) -> None:
     screen.print(ladder)
     symmetry = bundle.manifest["exact_symmetry"]
     if symmetry["motions"]:
-        screen.print("Turning the image by 90 degrees changes no output in any bit.")
+        verbs = [_motion(turns, mirrored) for turns, mirrored in symmetry["motions"]]
+        screen.print(f"{' or '.join(verbs)} changes no integer output in any bit.")
     else:
         screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
     for name, entry in bundle.manifest["files"].items():

@@ -59,6 +59,10 @@ def train(
         Path | None,
         typer.Option(help="Where the run is kept; by default runs/<name of --out>."),
     ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Start from the weights of this checkpoint or shipped name."),
+    ] = None,
     save_every: Annotated[
         float, typer.Option(min=0, help="Seconds between two saved states.")
     ] = 120.0,
@@ -70,6 +74,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a MobileNetV2, equivariant or conventional."""
+    from mobileq.checkpoint import load_checkpoint
     from mobileq.cli.output import refuse_existing
     from mobileq.data.source import open_split
     from mobileq.models.spec import ModelSpec
@@ -108,6 +113,7 @@ def train(
         ),
         out=out,
         run_dir=run_dir or Path("runs") / out.stem,
+        initial=None if init is None else load_checkpoint(init),
         resume=resume,
         threads=threads,
         save_seconds=save_every,

@@ -79,6 +79,7 @@ class _Run:
     batches: TrainingBatches
     validation: Patches
     folder: Path
+    initial: Checkpoint | None
     identity: Mapping[str, Any]
     save_seconds: float
 
@@ -94,6 +95,7 @@ def train(
     validation: Patches,
     *,
     run_dir: Path,
+    initial: Checkpoint | None = None,
     resume: bool = False,
     save_seconds: float = SAVE_SECONDS,
     report: Report = lambda progress: None,
@@ -106,6 +108,7 @@ def train(
         training: Training set.
         validation: Chooses the weights to keep.
         run_dir: Holds `state.pt`, `best.pt` and `history.json`.
+        initial: Start from these weights; random ones by default.
         resume: Continue the run in `run_dir`; a finished one is not trained again.
         save_seconds: The state is saved whenever this time has passed, in seconds.
         report: Called after each step and after each validation.
@@ -119,6 +122,11 @@ def train(
     """
     check_patches(training, spec, "training")
     check_patches(validation, spec, "validation")
+    if initial is not None and initial.spec != spec:
+        raise InputError(
+            f"{initial.source}: its network is {initial.spec}; wanted {spec}, which "
+            f"the options ask for"
+        )
     device = choose_device(config.device)
     run = _Run(
         spec=spec,
@@ -127,10 +135,12 @@ def train(
         batches=TrainingBatches(training, config, spec.input_size),
         validation=validation,
         folder=run_dir,
-        identity=_identity(spec, config, training, validation),
+        initial=initial,
+        identity=_identity(spec, config, training, validation)
+        | {"initial weights": initial.sha256 if initial else "random"},
         save_seconds=save_seconds,
     )
-    state = RunState.start(spec, config, run.batches.steps, device)
+    state = RunState.start(spec, config, run.batches.steps, device, initial)
     _enter_folder(run, state, resume=resume)
     while state.epoch < config.epochs:
         speed = _train_epoch(run, state, report)
@@ -232,11 +242,16 @@ def _finish_epoch(run: _Run, state: RunState, speed: float) -> Progress:
     }
     if scores.loss < state.best_loss:
         state.best_loss = scores.loss
-        training = {
+        training: dict[str, Any] = {
             "config": run.config.to_dict(),
             "precision": run.precision,
             **entry,
         }
+        if run.initial is not None:
+            training["initial"] = {
+                "sha256": run.initial.sha256,
+                "training": dict(run.initial.training),
+            }
         weights = state.averaged or state.model.state_dict()
         save_checkpoint(run.folder / BEST_FILE, Checkpoint(run.spec, weights, training))
     state.history.append(entry)

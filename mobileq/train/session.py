@@ -73,6 +73,7 @@ def run_training(
     *,
     out: Path,
     run_dir: Path,
+    initial: Checkpoint | None,
     resume: bool,
     threads: int,
     save_seconds: float,
@@ -85,6 +86,7 @@ def run_training(
         data: Data sets.
         out: Checkpoint to write.
         run_dir: Where the run is kept.
+        initial: Start from these weights; random ones if None.
         resume: Continue the run in `run_dir`.
         threads: CPU threads; 0 for torch's own choice.
         save_seconds: Time between two saved states, in seconds.
@@ -112,6 +114,7 @@ def run_training(
                 data.training,
                 data.validation,
                 run_dir=run_dir,
+                initial=initial,
                 resume=resume,
                 save_seconds=save_seconds,
                 report=report,

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mobileq.checkpoint import write_atomically
+from mobileq.checkpoint import Checkpoint, write_atomically
 from mobileq.errors import CheckpointError, InputError, TrainingError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
@@ -52,15 +52,22 @@ class RunState:
 
     @classmethod
     def start(
-        cls, spec: ModelSpec, config: TrainConfig, steps: int, device: torch.device
+        cls,
+        spec: ModelSpec,
+        config: TrainConfig,
+        steps: int,
+        device: torch.device,
+        initial: Checkpoint | None = None,
     ) -> RunState:
-        """Random weights, optimizer and schedule of a run of `steps` steps per epoch.
+        """Weights, optimizer and schedule of a run of `steps` steps per epoch.
+
+        The weights are those of `initial`, or random.
 
         Raises:
             InputError: there is no such network.
         """
         torch.manual_seed(config.seed)
-        model = build_model(spec)
+        model = build_model(spec) if initial is None else initial.build().train()
         model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         matrices = [p for p in model.parameters() if p.ndim > 1]
         vectors = [p for p in model.parameters() if p.ndim <= 1]
