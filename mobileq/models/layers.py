@@ -214,19 +214,13 @@ class CircularMask(enn.EquivariantModule):
         return input_shape
 
 
-class MaskedMean(enn.EquivariantModule):
+class MaskedMean(CircularMask):
     """Mean over the disc of `masks.circular_mask`: global average pooling in a circle.
 
     Args:
         in_type: Any field type.
         size: Height and width in pixels.
     """
-
-    def __init__(self, in_type: FieldType, size: int) -> None:
-        super().__init__()
-        self.in_type = self.out_type = in_type
-        mask = torch.from_numpy(circular_mask(size)).float()
-        self.register_buffer("mask", mask, persistent=False)
 
     def forward(self, input: GeometricTensor) -> GeometricTensor:
         """Pool (B, C, size, size) to (B, C, 1, 1)."""
