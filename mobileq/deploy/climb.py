@@ -19,7 +19,7 @@ from mobileq.verify.ladder import Measure, Rung, Tolerances, check_symmetry, com
 from mobileq.verify.remembered import Remembered
 from mobileq.verify.runner import PixelMap, Runner
 from mobileq.verify.symmetry import asymmetry
-from mobileq.verify.torch_runner import TorchRunner
+from mobileq.verify.torch_runner import TorchRunner, torch_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +45,19 @@ def climb(
     if images is None:
         images = verification_images(image.shape)
     check_images(images, image.shape)
+    # A few small images: two threads wait for each other longer than they work.
+    with torch_threads(1):
+        return _climb(model, made, pixels, tolerances, images)
+
+
+def _climb(
+    model: nn.Module,
+    made: Deployment,
+    pixels: PixelMap,
+    tolerances: Tolerances,
+    images: NDArray[np.uint8],
+) -> tuple[Rung, ...]:
+    """All rungs, with the number of threads as it is."""
     of_files = runners(made.files, pixels=pixels)
     graphs = [GraphRunner(s.graph, f"graph, {s.name}") for s in made.stages]
     floats: list[Runner] = [
