@@ -11,7 +11,7 @@ _SMALLEST = 64
 
 
 def verification_images(
-    shape: tuple[int, ...], *, count: int = 8, seed: int = 0
+    shape: tuple[int, ...], *, count: int = 4, seed: int = 0
 ) -> NDArray[np.uint8]:
     """Synthetic tissue cut to a network's input.
 
