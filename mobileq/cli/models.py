@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import JustifyMethod
 
 
 def models(
@@ -13,6 +16,7 @@ def models(
     """List the checkpoints that come with mobileq."""
     import json
 
+    from rich import box
     from rich.table import Table
 
     from mobileq.checkpoint import load_checkpoint, shipped_checkpoints
@@ -31,9 +35,10 @@ def models(
         }
         typer.echo(json.dumps(content, indent=1))
         return
-    table = Table()
+    table = Table(box=box.SIMPLE, pad_edge=False)
     for column in ("name", "group", "width", "weights", "test accuracy", "test AUC"):
-        table.add_column(column, justify="left" if column == "name" else "right")
+        side: JustifyMethod = "left" if column == "name" else "right"
+        table.add_column(column, justify=side, no_wrap=True)
     for name, checkpoint in found.items():
         test = checkpoint.training.get("test", {})
         count = sum(t.numel() for k, t in checkpoint.weights.items() if _free(k))
