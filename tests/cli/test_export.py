@@ -12,27 +12,14 @@ import torch
 
 from conftest import Cli
 from mobileq.bundle import open_bundle
-from mobileq.checkpoint import Checkpoint, save_checkpoint
-from mobileq.models.build import build_model
-from mobileq.models.spec import ModelSpec
-from mobileq.verify.images import verification_images
-from mobileq.verify.runner import PixelMap
-
-SPEC = ModelSpec(group="C4", width=0.1, input_size=31, reduced_strides=2)
+from mobileq.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small network whose BatchNorm has seen some images."""
-    torch.manual_seed(0)
-    model = build_model(SPEC).train()
-    tissue = verification_images((3, 31, 31), count=64, seed=1)
-    images = torch.from_numpy(PixelMap().normalize(tissue))
-    with torch.no_grad():
-        for _ in range(30):
-            model(images[torch.randperm(len(images))[:16]])
+    """A trained network as a user has it: the shipped one, as a .pt file."""
     path = tmp_path_factory.mktemp("checkpoint") / "model.pt"
-    save_checkpoint(path, Checkpoint(SPEC, model.state_dict()))
+    save_checkpoint(path, load_checkpoint("pcam-equivariant"))
     return path
 
 
