@@ -17,16 +17,13 @@ class Patches(Protocol):
     @property
     def labels(self) -> NDArray[np.uint8]:
         """Labels, shape (N,), uint8: 1 is tumour, 0 is normal tissue."""
-        ...
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of every patch, in pixels."""
-        ...
 
     def __len__(self) -> int:
         """Return the number of patches N."""
-        ...
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the patches at `indices`, in that order; repeats are allowed.
@@ -40,7 +37,6 @@ class Patches(Protocol):
         Raises:
             DataError: an index is out of range, or the source cannot be read any more.
         """
-        ...
 
 
 def check_indices(indices: NDArray[np.int64], length: int) -> NDArray[np.int64]:

@@ -33,7 +33,6 @@ class OrderedPatches(Protocol):
 
     def epoch_order(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return a random permutation of all indices, (N,), decided by `rng` alone."""
-        ...
 
 
 @dataclass(frozen=True)
