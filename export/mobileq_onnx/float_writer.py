@@ -15,6 +15,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -80,6 +81,10 @@ def _write(model: ModelBuilder, node: Node) -> None:
             _activate(model, inputs[0], name, Activation.RELU)
         case Relu6():
             _activate(model, inputs[0], name, Activation.RELU6)
+        case Cap():
+            bounds = node.high.astype(np.float32)
+            shaped = bounds.reshape(-1, *[1] * (len(model.graph.shapes[node.name]) - 1))
+            model.emit("Min", [*inputs, model.constant(f"{name}/high", shaped)], name)
         case Mask() if not isinstance(node, SpatialMean):
             mask = node.mask[None, None].astype(np.float32)
             model.emit("Mul", [*inputs, model.constant(f"{name}/mask", mask)], name)

@@ -12,6 +12,10 @@ What had to be chosen, so that every kernel is an exact integer one:
   convolution in front of it in float wherever the zero point is not the smallest
   integer. Quantizing saturates, which is the activation already where its bounds are
   those of 8 bit; elsewhere a Clip on the integers follows.
+- A cap is a Min of integers for the same reason. Releases of ONNX Runtime from before
+  October 2025 have no such kernel.
+- A DequantizeLinear is written where a node reads it. ONNX Runtime would run the others
+  too, and transpose for them.
 - A mask is a Mul by a constant of integers 0 and 1 with scale 1.
 - A linear layer is a Gemm whose bias stays int32.
 - Maxima and reshapes have the same scale and zero point on both sides.
@@ -36,6 +40,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -49,7 +54,7 @@ from mobileq.graph.nodes import (
 )
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import require_consistent
-from mobileq.quant.fixed_point import activation_range
+from mobileq.quant.fixed_point import activation_range, cap_bounds
 from mobileq.quant.spec import QuantSpec
 from mobileq_onnx.nodes import (
     INPUT,
@@ -85,7 +90,7 @@ def write_int8(
 
 
 class _Writer:
-    """State of one call: the model so far, and the dequantized tensor of each node."""
+    """State of one call: the model so far, and what was dequantized."""
 
     def __init__(
         self, graph: Graph, spec: QuantSpec, activation_type: ActivationType
@@ -99,25 +104,32 @@ class _Writer:
         reserved = {graph.input.name: INPUT} if self._shift else {}
         self._model = ModelBuilder(graph, reserved)
         self._real: dict[str, str] = {}
+        self._scales: dict[str, tuple[str, str]] = {}
 
     def run(self) -> bytes:
         """Write all nodes."""
         for node in self._graph.nodes:
             self._write(node)
+        self._dequantized(self._graph.output)
         return self._model.serialized(TensorProto.UINT8)
 
     def _write(self, node: Node) -> None:
-        """Write one node and what quantizes its result."""
-        name = self._model.tensors[node.name]
-        inputs = [self._real[source] for source in node.inputs]
-        real = self._model.fresh(f"{name}/real")
+        """Write one node."""
         match node:
             case Input():
                 self._write_input(node)
-                return
             case Relu() | Relu6():
                 self._write_clip(node)
-                return
+            case Cap():
+                self._write_cap(node)
+            case _:
+                self._write_real(node)
+
+    def _write_real(self, node: Node) -> None:
+        """Write a node between dequantized inputs and a quantized result."""
+        inputs = [self._dequantized(source) for source in node.inputs]
+        real = self._model.fresh(f"{self._model.tensors[node.name]}/real")
+        match node:
             case Conv():
                 inputs += self._layer(node)
                 self._model.emit("Conv", inputs, real, conv_attributes(node))
@@ -149,7 +161,6 @@ class _Writer:
             self._model.emit("Cast", [INPUT], wide, {"to": TensorProto.INT32})
             self._model.emit("Add", [wide, offset], moved)
             self._model.emit("Cast", [moved], name, {"to": TensorProto.INT8})
-        self._dequantize(node.name, name, *self._parameters(node.name))
 
     def _write_clip(self, node: Relu | Relu6) -> None:
         """An activation of its own: a Clip on integers."""
@@ -158,10 +169,18 @@ class _Writer:
         source = self._model.tensors[node.inputs[0]]
         bounds = self._bounds(self._spec.activations[node.name], activation)
         self._clip(source, name, bounds)
-        self._dequantize(node.name, name, *self._parameters(node.name))
+
+    def _write_cap(self, node: Cap) -> None:
+        """A minimum of integers, with (C, 1, 1) or (C,) bounds."""
+        name = self._model.tensors[node.name]
+        bounds = cap_bounds(node, self._spec.activations[node.name])
+        shape = (-1, *[1] * (len(self._graph.shapes[node.name]) - 1))
+        shifted = (bounds.astype(np.int64) + self._shift).astype(self._type)
+        high = self._model.constant(f"{name}/high", shifted.reshape(shape))
+        self._model.emit("Min", [self._model.tensors[node.inputs[0]], high], name)
 
     def _quantize(self, node: Node, real: str) -> None:
-        """Quantize `real`, apply the activation, and dequantize for the readers."""
+        """Quantize `real`, and apply the activation."""
         name = self._model.tensors[node.name]
         scale, zero = self._parameters(node.name)
         activation = Activation.NONE
@@ -173,24 +192,28 @@ class _Writer:
         self._model.emit("QuantizeLinear", [real, scale, zero], target)
         if not saturates:
             self._clip(target, name, bounds)
-        self._dequantize(node.name, name, scale, zero)
 
-    def _dequantize(self, node: str, tensor: str, scale: str, zero: str) -> None:
-        """Make the real tensor that readers of a node read."""
-        is_output = node == self._graph.output
-        target = LOGITS if is_output else self._model.fresh(f"{tensor}/dequantized")
-        self._real[node] = self._model.emit(
-            "DequantizeLinear", [tensor, scale, zero], target
-        )
+    def _dequantized(self, node: str) -> str:
+        """The real tensor of a node, made when it is first asked for."""
+        if node not in self._real:
+            tensor = self._model.tensors[node]
+            is_output = node == self._graph.output
+            target = LOGITS if is_output else self._model.fresh(f"{tensor}/dequantized")
+            inputs = [tensor, *self._parameters(node)]
+            self._real[node] = self._model.emit("DequantizeLinear", inputs, target)
+        return self._real[node]
 
     def _parameters(self, node: str) -> tuple[str, str]:
         """Constants with scale and zero point of a node's tensor."""
-        tensor, affine = self._model.tensors[node], self._spec.activations[node]
-        zero = np.array(affine.zero_point + self._shift, self._type)
-        return (
-            self._model.constant(f"{tensor}/scale", np.array(affine.scale, np.float32)),
-            self._model.constant(f"{tensor}/zero_point", zero),
-        )
+        if node not in self._scales:
+            tensor, affine = self._model.tensors[node], self._spec.activations[node]
+            scale = np.array(affine.scale, np.float32)
+            zero = np.array(affine.zero_point + self._shift, self._type)
+            self._scales[node] = (
+                self._model.constant(f"{tensor}/scale", scale),
+                self._model.constant(f"{tensor}/zero_point", zero),
+            )
+        return self._scales[node]
 
     def _bounds(self, affine: Affine, activation: Activation) -> tuple[int, int]:
         """Smallest and largest integer, of the file's type, after an activation."""

@@ -17,6 +17,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Linear,
@@ -115,6 +116,8 @@ def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
             return tf.nn.relu(x)
         case Relu6():
             return tf.nn.relu6(x)
+        case Cap():
+            return tf.minimum(x, node.high.astype(np.float32))
     raise UnsupportedError(
         f"{type(node).__name__} {node.name!r}: cannot be written to TFLite; wanted a "
         f"deployable graph (fold BatchNorm and turn pools into Conv first)"

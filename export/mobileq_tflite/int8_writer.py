@@ -12,6 +12,7 @@ have their node's name; internal ones contain a `;`.
     OrbitMax   RESHAPE, MAX_POOL_2D, RESHAPE
     Flatten    RESHAPE
     Relu(6)    RELU, RELU6
+    Cap        MINIMUM with a constant; XNNPACK leaves it to LiteRT's own kernel
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from mobileq.errors import UnsupportedError
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -39,6 +41,7 @@ from mobileq.graph.nodes import (
 )
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import require_consistent
+from mobileq.quant.fixed_point import cap_bounds
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from mobileq_tflite.flatfile import FlatModel, Quantization, require_plain
 from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc, ohwi, one_hwo
@@ -117,6 +120,8 @@ class _Writer:
                 self._operator("RELU", [self._source(node)], self._result(node))
             case Relu6():
                 self._operator("RELU6", [self._source(node)], self._result(node))
+            case Cap():
+                self._cap(node)
             case _:
                 raise UnsupportedError(
                     f"{type(node).__name__} {node.name!r}: has no INT8 TFLite operator"
@@ -180,6 +185,18 @@ class _Writer:
         constant = self.model.constant(f"{node.name};mask", mask, one)
         inputs = [self._source(node), constant]
         self._operator("MUL", inputs, self._result(node), schema.MulOptionsT())
+
+    def _cap(self, node: Cap) -> None:
+        """A minimum of integers, which have one meaning in all three tensors."""
+        affine = self.spec.activations[node.name]
+        bounds = cap_bounds(node, affine)
+        # All axes but the last, that of the channels, broadcast.
+        shape = (*[1] * len(self.graph.shapes[node.name]), len(bounds))
+        name = f"{node.name};high"
+        constant = self.model.constant(name, bounds.reshape(shape), _of(affine))
+        inputs = [self._source(node), constant]
+        options = schema.MaximumMinimumOptionsT()
+        self._operator("MINIMUM", inputs, self._result(node), options)
 
     def _max_pool(self, node: MaxPool) -> None:
         """A windowed maximum; -128 never wins against anything else."""

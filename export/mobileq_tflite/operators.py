@@ -30,6 +30,7 @@ VERSIONS = {
     "RESHAPE": 1,
     "RELU": 2,
     "RELU6": 2,
+    "MINIMUM": 2,
 }
 GROUPED_CONV_VERSION = 6
 

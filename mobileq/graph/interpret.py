@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mobileq.graph.nodes import (
     Add,
     AveragePool,
     BatchNorm,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -57,30 +59,74 @@ def run(
             f"Input {graph.input.name!r}: images have shape {images.shape[1:]}; wanted "
             f"{graph.input.shape}"
         )
-    tensors: dict[str, Tensor] = {}
     with torch.inference_mode():
-        for node in graph.nodes:
-            if isinstance(node, Input):
-                tensors[node.name] = torch.as_tensor(
-                    np.ascontiguousarray(images), dtype=dtype
-                )
-            else:
-                tensors[node.name] = _apply(node, [tensors[n] for n in node.inputs])
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
+        tensor = torch.as_tensor(np.ascontiguousarray(images), dtype=dtype)
+        return {step.node.name: step.after.numpy() for step in steps(graph, tensor)}
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One node's result, (B, ...).
+
+    Attributes:
+        node: The node.
+        before: Before its activation; the same tensor as `after` where it has none.
+        after: The node's tensor.
+    """
+
+    node: Node
+    before: Tensor
+    after: Tensor
+
+
+def activate(node: Node, before: Tensor) -> Tensor:
+    """Apply the activation that is part of a node, if there is one."""
+    if isinstance(node, Conv | Linear | Add):
+        return _activate(before, node.activation)
+    return before
+
+
+def steps(
+    graph: Graph,
+    images: Tensor,
+    *,
+    finish: Callable[[Node, Tensor], Tensor] = activate,
+) -> Iterator[Step]:
+    """Compute one node after the other, in the caller's gradient mode.
+
+    A tensor is let go after its last reader, so that a caller who keeps none needs the
+    memory of few. Whoever stops early saves what would have come later.
+
+    Args:
+        graph: Any stage.
+        images: (B, C, H, W), normalized, of the type to compute in.
+        finish: Makes each node's tensor from what it is before the activation.
+    """
+    last_reader = {name: node.name for node in graph.nodes for name in node.inputs}
+    tensors: dict[str, Tensor] = {}
+    for node in graph.nodes:
+        if isinstance(node, Input):
+            before = images
+        else:
+            before = _apply(node, [tensors[name] for name in node.inputs])
+        step = Step(node, before, finish(node, before))
+        if node.name in last_reader:
+            tensors[node.name] = step.after
+        for name in {n for n in node.inputs if last_reader[n] == node.name}:
+            del tensors[name]
+        yield step
 
 
 def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
-    """Compute one node."""
+    """Compute one node, without the activation that may be part of it."""
     x = inputs[0]
     match node:
         case Conv():
-            return _activate(_conv(node, x), node.activation)
+            return _conv(node, x)
         case Linear():
-            return _activate(
-                F.linear(x, _like(node.weight, x), _like(node.bias, x)), node.activation
-            )
+            return F.linear(x, _like(node.weight, x), _like(node.bias, x))
         case Add():
-            return _activate(x + inputs[1], node.activation)
+            return x + inputs[1]
         case BatchNorm():
             factor = node.scale / np.sqrt(node.variance + node.eps)
             offset = node.shift - node.mean * factor
@@ -89,6 +135,8 @@ def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
             return x.relu()
         case Relu6():
             return x.clamp(0, 6)
+        case Cap():
+            return x.minimum(_per_channel(node.high, x))
         case SpatialMean():
             mask = _like(node.mask, x)
             return (x * mask).sum((2, 3), keepdim=True) / mask.sum()
@@ -129,8 +177,11 @@ def _padded(x: Tensor, padding: Padding, value: float) -> Tensor:
 
 def _activate(x: Tensor, activation: Activation) -> Tensor:
     """Clip to what the activation lets through."""
-    if activation is Activation.NONE:
-        return x
+    match activation:
+        case Activation.NONE:
+            return x
+        case Activation.RELU:
+            return x.relu()  # what clamp does, with a gradient that costs less
     return x.clamp(*activation.bounds)
 
 

@@ -7,6 +7,9 @@ propagated.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import norm
 
@@ -15,6 +18,7 @@ from mobileq.graph.nodes import (
     Activation,
     Add,
     BatchNorm,
+    Cap,
     Conv,
     Input,
     Linear,
@@ -56,16 +60,70 @@ def activated(statistics: Statistics, activation: Activation) -> Statistics:
     return statistics.clipped(*activation.bounds)
 
 
-def tensor_statistics(graph: Graph) -> dict[str, Statistics]:
-    """Statistics of every tensor, after its activation, by name."""
-    known: dict[str, Statistics] = {}
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Statistics of every tensor, by name.
+
+    Attributes:
+        before: Before the node's activation; the same as `after` where it has none.
+        after: Of the tensor itself.
+    """
+
+    before: Mapping[str, Statistics]
+    after: Mapping[str, Statistics]
+
+
+def propagate(graph: Graph) -> Moments:
+    """Statistics of every tensor before and after its activation."""
+    before: dict[str, Statistics] = {}
+    after: dict[str, Statistics] = {}
     for node in graph.nodes:
-        known[node.name] = _statistics(graph, node, [known[n] for n in node.inputs])
-    return known
+        if isinstance(node, Cap):
+            before[node.name] = before[node.inputs[0]]
+            after[node.name] = _capped(graph, node, before[node.inputs[0]])
+            continue
+        values = _statistics(node, [after[name] for name in node.inputs])
+        before[node.name] = values
+        after[node.name] = activated(values, activation_of(node))
+    return Moments(before, after)
 
 
-def _statistics(graph: Graph, node: Node, above: list[Statistics]) -> Statistics:
-    """Statistics of one node's tensor."""
+def tensor_statistics(graph: Graph) -> Mapping[str, Statistics]:
+    """Statistics of every tensor, after its activation, by name."""
+    return propagate(graph).after
+
+
+def has_statistics(graph: Graph) -> bool:
+    """Whether any layer knows the statistics of its result from BatchNorm."""
+    layers = (node for node in graph.nodes if isinstance(node, Conv | Linear))
+    return any(node.statistics is not None for node in layers)
+
+
+def activation_of(node: Node) -> Activation:
+    """What is applied to a node's result; a Relu node is nothing else."""
+    match node:
+        case Conv() | Linear() | Add():
+            return node.activation
+        case Relu():
+            return Activation.RELU
+        case Relu6():
+            return Activation.RELU6
+    return Activation.NONE
+
+
+def _capped(graph: Graph, node: Cap, before: Statistics) -> Statistics:
+    """Statistics of min(x, high), where x may have been rectified or capped before."""
+    high, source = node.high, graph[node.inputs[0]]
+    while isinstance(source, Cap):
+        high, source = np.minimum(high, source.high), graph[source.inputs[0]]
+    bottom, top = activation_of(source).bounds
+    # Nothing is cut off 40 deviations below the mean.
+    low = max(bottom, float((before.mean - 40 * before.std).min()))
+    return before.clipped(low, np.minimum(high, top))
+
+
+def _statistics(node: Node, above: list[Statistics]) -> Statistics:
+    """Statistics of one node's tensor before its activation."""
     match node:
         case Input():
             # Any grey level is as likely as another.
@@ -73,18 +131,13 @@ def _statistics(graph: Graph, node: Node, above: list[Statistics]) -> Statistics
             middle = (127.5 - node.pixel_zero) * node.pixel_scale
             return Statistics(ones * middle, ones * 256 * node.pixel_scale / 12**0.5)
         case Conv() | Linear():
-            return activated(pre_activation(node, above[0]), node.activation)
+            return pre_activation(node, above[0])
         case Add():
-            total = Statistics(
+            return Statistics(
                 above[0].mean + above[1].mean, np.hypot(above[0].std, above[1].std)
             )
-            return activated(total, node.activation)
         case BatchNorm():
             return Statistics(node.shift, np.abs(node.scale))
-        case Relu():
-            return activated(above[0], Activation.RELU)
-        case Relu6():
-            return activated(above[0], Activation.RELU6)
         case OrbitMax():
             mean = above[0].mean.reshape(-1, node.block).mean(1)
             std = above[0].std.reshape(-1, node.block).mean(1)

@@ -1,6 +1,6 @@
 """The node types. Tensors are NCHW without the batch axis: (C, H, W), or (F,) if flat.
 
-    Input  Conv  BatchNorm  Linear  Add  Relu  Relu6  Mask  SpatialMean
+    Input  Conv  BatchNorm  Linear  Add  Relu  Relu6  Cap  Mask  SpatialMean
     AveragePool  MaxPool  OrbitMax  Flatten
 
 A node makes one tensor, and the tensor has the node's name.
@@ -32,6 +32,7 @@ __all__ = [
     "Add",
     "AveragePool",
     "BatchNorm",
+    "Cap",
     "Conv",
     "Flatten",
     "Input",
@@ -235,3 +236,33 @@ class Relu(Node):
 @dataclass(frozen=True, eq=False)
 class Relu6(Node):
     """min(max(x, 0), 6)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cap(Node):
+    """min(x, high) with a bound of its own for each channel.
+
+    A ReLU6 whose channels were rescaled is a ReLU and a Cap at 6 / s_i.
+
+    Attributes:
+        high: (C,) float64, positive and finite.
+    """
+
+    high: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Freeze and check.
+
+        Raises:
+            GraphError: not one bound per channel, or one is not positive and finite.
+        """
+        object.__setattr__(self, "high", frozen(self.high))
+        self._expect(self.high.ndim == 1, f"high {self.high.shape}", "(C,)")
+        legal = np.isfinite(self.high) & (self.high > 0)
+        self._expect(bool(legal.all()), f"high {self.high[~legal]}", "positive bounds")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Same as the input."""
+        wanted = f"({len(self.high)}, ...)"
+        self._expect(shapes[0][0] == len(self.high), f"input {shapes[0]}", wanted)
+        return shapes[0]

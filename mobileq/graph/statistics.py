@@ -44,11 +44,17 @@ class Statistics:
                 f"statistics: std is {self.std.min()}; wanted no negative value"
             )
 
-    def clipped(self, low: float, high: float) -> Statistics:
+    def clipped(
+        self, low: float, high: float | NDArray[np.float64] = np.inf
+    ) -> Statistics:
         """Statistics after clipping to [low, high].
 
         Mean and variance of min(max(x, low), high) for normal x: DFQ
-        (arXiv:1906.04721), appendix C, equations 38 and 43. `high` may be infinite.
+        (arXiv:1906.04721), appendix C, equations 38 and 43.
+
+        Args:
+            low: Finite.
+            high: One bound, or (C,) of them; may be infinite.
         """
         std = np.maximum(self.std, 1e-100)
         alpha = (low - self.mean) / std
@@ -56,7 +62,7 @@ class Statistics:
         inside = ndtr(beta) - ndtr(alpha)
         density_low, density_high = _density(alpha), _density(beta)
         below, above = ndtr(alpha), ndtr(-beta)
-        upper = 0.0 if np.isinf(high) else high
+        upper = np.where(np.isinf(high), 0.0, high)
         mean = (
             self.mean * inside
             + std * (density_low - density_high)

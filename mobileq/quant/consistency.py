@@ -9,6 +9,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -34,7 +35,7 @@ LARGEST_FACTOR = 256
 """XNNPACK refuses a whole file for a layer whose input scale * weight scale / output
 scale is this or more (convolution-nhwc.c, fully-connected-nc.c)."""
 
-PASSES_THROUGH = (Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6)
+PASSES_THROUGH = (Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6, Cap)
 """Nodes whose output has the affine map of their input: they only select or clip."""
 
 

@@ -27,7 +27,11 @@ SMALLEST_RATIO, LARGEST_RATIO = 2.0**-31, 128.0
 
 
 def derive_spec(
-    graph: Graph, ranges: Mapping[str, Range], *, per_channel: bool = True
+    graph: Graph,
+    ranges: Mapping[str, Range],
+    *,
+    per_channel: bool = True,
+    bits: int = 8,
 ) -> QuantSpec:
     """Choose all integers.
 
@@ -35,6 +39,7 @@ def derive_spec(
         graph: Deployable, orbits snapped.
         ranges: Of each Input, Conv, Linear and Add, by name.
         per_channel: One weight scale per output channel, tied per block.
+        bits: Of the weights, 2 to 8; fewer than 8 use a part of int8.
 
     Raises:
         GraphError: the graph is not deployable.
@@ -50,11 +55,12 @@ def derive_spec(
             above = activations[node.inputs[0]]
             wanted = _affine(ranges[node.name], node.activation, above.scale)
             block = graph.fields(node.name).block
-            scales = _weight_scales(node, above, wanted, block, per_channel)
+            largest = 2 ** (bits - 1) - 1
+            scales = _weight_scales(node, above, wanted, block, per_channel, largest)
             activations[node.name] = _coarsened(
                 wanted, above.scale * float(scales.max())
             )
-            layers[node.name] = _quantized(node, above, scales, per_channel)
+            layers[node.name] = _quantized(node, above, scales, per_channel, largest)
         elif isinstance(node, Add):
             coarsest = max(activations[name].scale for name in node.inputs)
             wanted = _affine(ranges[node.name], node.activation, coarsest)
@@ -78,14 +84,15 @@ def _weight_scales(
     output: Affine,
     block: NDArray[np.int64],
     per_channel: bool,
+    steps: int,
 ) -> NDArray[np.float32]:
     """(O,) weight scales, the same for all channels of a block.
 
-    The largest weight becomes 127, unless a bias would not fit into int32 or a kernel
-    would refuse the ratio of scales; a dead channel gets a legal scale that way.
+    The largest weight becomes `steps`, unless a bias would not fit into int32 or a
+    kernel would refuse the ratio of scales; a dead channel gets a legal scale that way.
     """
     flat = np.abs(node.weight.reshape(len(node.weight), -1))
-    scales = flat.max(axis=1) / 127
+    scales = flat.max(axis=1) / steps
     scales = np.maximum(scales, np.abs(node.bias) / (above.scale * BIAS_LIMIT))
     scales = np.maximum(scales, SMALLEST_RATIO * output.scale / above.scale)
     largest = np.zeros(int(block.max()) + 1)
@@ -113,12 +120,16 @@ def _coarsened(wanted: Affine, step: float) -> Affine:
 
 
 def _quantized(
-    node: Conv | Linear, above: Affine, scales: NDArray[np.float32], per_channel: bool
+    node: Conv | Linear,
+    above: Affine,
+    scales: NDArray[np.float32],
+    per_channel: bool,
+    steps: int,
 ) -> QuantizedLayer:
     """Round weights and bias, halves to even."""
     exact = scales.astype(np.float64)
     shape = (-1, *[1] * (node.weight.ndim - 1))
-    weight = np.clip(np.rint(node.weight / exact.reshape(shape)), -127, 127)
+    weight = np.clip(np.rint(node.weight / exact.reshape(shape)), -steps, steps)
     # Runtimes compute the bias scale in float32.
     bias_scale = (np.float32(above.scale) * scales).astype(np.float64)
     bias = np.rint(node.bias / bias_scale)

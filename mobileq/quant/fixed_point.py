@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.graph.nodes import Activation
+from mobileq.graph.nodes import Activation, Cap
 from mobileq.quant.affine import QMAX, QMIN, Affine
 
 INT32_MAX = 2**31 - 1
@@ -99,6 +99,19 @@ def activation_range(activation: Activation, affine: Affine) -> tuple[int, int]:
         QMIN if math.isinf(low) else max(QMIN, _position(low, affine)),
         QMAX if math.isinf(high) else min(QMAX, _position(high, affine)),
     )
+
+
+def cap_bounds(cap: Cap, affine: Affine) -> NDArray[np.int8]:
+    """Largest int8 value that a Cap lets through, (C,); 127 where it has no effect.
+
+    A bound is a real value like any other: rounded to nearest, halves to even.
+
+    Args:
+        cap: The node.
+        affine: Of its tensor.
+    """
+    # A bound far beyond the range would overflow when it is divided by the scale.
+    return affine.quantize(np.minimum(cap.high, affine.range[1]))
 
 
 def _position(value: float, affine: Affine) -> int:

@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobileq.errors import GraphError
 from mobileq.graph.graph import Graph
-from mobileq.graph.moments import pre_activation, tensor_statistics
-from mobileq.graph.nodes import Activation, Add, Conv, Input, Linear, Node
+from mobileq.graph.moments import propagate
+from mobileq.graph.nodes import Activation, Add, Cap, Conv, Input, Linear, Node
 from mobileq.graph.statistics import Statistics
 
 
@@ -57,22 +58,29 @@ def statistical_ranges(graph: Graph, *, sigmas: float = 6.0) -> dict[str, Range]
         Range by tensor name; Mask, pools, OrbitMax and Flatten share their input's and
         are left out.
     """
-    statistics = tensor_statistics(graph)
+    before = propagate(graph).before
     ranges: dict[str, Range] = {}
     for node in graph.nodes:
         if isinstance(node, Input):
-            zero, scale = node.pixel_zero, node.pixel_scale
-            ranges[node.name] = Range(
-                -zero * scale, (255 - zero) * scale, "8-bit pixel"
-            )
+            ranges[node.name] = pixel_range(node)
         elif isinstance(node, Conv | Linear | Add):
-            above = [statistics[name] for name in node.inputs]
-            ranges[node.name] = _clipped(node, _before(node, above), sigmas)
+            found = _clipped(graph, node, before[node.name], sigmas)
             if isinstance(node, Conv) and is_average(node):
-                ranges[node.name] = _inside(
-                    ranges[node.name], range_of(graph, ranges, node.inputs[0])
-                )
+                found = _inside(found, range_of(graph, ranges, node.inputs[0]))
+            ranges[node.name] = found
     return ranges
+
+
+def pixel_range(node: Input) -> Range:
+    """What 8-bit pixels can be."""
+    zero, scale = node.pixel_zero, node.pixel_scale
+    return Range(-zero * scale, (255 - zero) * scale, "8-bit pixel")
+
+
+def cap_of(graph: Graph, node: Node) -> Cap | None:
+    """The Cap that is all that reads a node's tensor, if there is one."""
+    reader = graph.only_consumer(node.name)
+    return reader if isinstance(reader, Cap) else None
 
 
 def range_of(graph: Graph, ranges: Mapping[str, Range], name: str) -> Range:
@@ -92,25 +100,37 @@ def is_average(node: Conv) -> bool:
     )
 
 
-def _before(node: Node, above: list[Statistics]) -> Statistics:
-    """Statistics before the activation."""
-    if isinstance(node, Conv | Linear):
-        return pre_activation(node, above[0])
-    return Statistics(
-        above[0].mean + above[1].mean, np.hypot(above[0].std, above[1].std)
-    )
+def channel_ranges(
+    graph: Graph, node: Conv | Linear | Add, values: Statistics, sigmas: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest value of each channel, mean +- sigmas * std, clipped.
+
+    Args:
+        graph: The node's.
+        node: A node that may have an activation, and a Cap as its only reader.
+        values: Statistics of its result before the activation.
+        sigmas: Half width in standard deviations.
+
+    Returns:
+        (C,) and (C,).
+    """
+    bottom, top = node.activation.bounds
+    cap = cap_of(graph, node)
+    highest = top if cap is None else np.minimum(top, cap.high)
+    low = np.minimum(np.maximum(values.mean - sigmas * values.std, bottom), highest)
+    high = np.minimum(np.maximum(values.mean + sigmas * values.std, bottom), highest)
+    return low, high
 
 
-def _clipped(node: Conv | Linear | Add, values: Statistics, sigmas: float) -> Range:
-    """Union over channels of mean +- sigmas * std, clipped by the activation."""
-    low = float((values.mean - sigmas * values.std).min())
-    high = float((values.mean + sigmas * values.std).max())
+def _clipped(
+    graph: Graph, node: Conv | Linear | Add, values: Statistics, sigmas: float
+) -> Range:
+    """Union of the ranges of all channels."""
+    low, high = channel_ranges(graph, node, values, sigmas)
     source = f"mean +- {sigmas:g} sigma"
     if node.activation is not Activation.NONE:
-        bottom, top = node.activation.bounds
-        low, high = np.clip((low, high), bottom, top).tolist()
         source += f", {node.activation.value}"
-    return Range(low, high, source)
+    return Range(float(low.min()), float(high.max()), source)
 
 
 def _inside(narrow: Range, wide: Range) -> Range:

@@ -26,6 +26,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -43,6 +44,7 @@ from mobileq.quant.consistency import ADD_SHIFT, require_consistent
 from mobileq.quant.fixed_point import (
     Multiplier,
     activation_range,
+    cap_bounds,
     round_away,
     wrapped,
 )
@@ -153,6 +155,9 @@ def _apply(node: Node, inputs: list[Int8], spec: QuantSpec) -> Int8:
             return np.clip(x, *activation_range(Activation.RELU, source))
         case Relu6():
             return np.clip(x, *activation_range(Activation.RELU6, source))
+        case Cap():
+            top = cap_bounds(node, source).reshape(-1, *[1] * (x.ndim - 2))
+            return np.minimum(x, top)
     raise UnsupportedError(
         f"{type(node).__name__} {node.name!r}: has no integer counterpart"
     )

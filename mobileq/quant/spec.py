@@ -59,6 +59,13 @@ class QuantizedLayer:
         if not self.per_channel and (self.weight_scale != self.weight_scale[0]).any():
             raise GraphError("quantized layer: per tensor, but the scales differ")
 
+    @property
+    def dequantized(self) -> NDArray[np.float64]:
+        """Real values of the weights, in their shape."""
+        shape = (-1, *[1] * (self.weight.ndim - 1))
+        scale = self.weight_scale.astype(np.float64).reshape(shape)
+        return np.asarray(self.weight * scale)
+
 
 @dataclass(frozen=True, eq=False)
 class QuantSpec:

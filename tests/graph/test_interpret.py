@@ -21,6 +21,7 @@ from mobileq.graph.nodes import (
     Add,
     AveragePool,
     BatchNorm,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -175,12 +176,14 @@ def test_sums_and_linear_layers(activation: Activation) -> None:
 
 
 def test_everything_without_weights() -> None:
-    """ReLU, ReLU6, masks, masked means, orbit maxima and flattening."""
+    """ReLU, ReLU6, caps, masks, masked means, orbit maxima and flattening."""
     images = _images()
     mask = torch.from_numpy(disc(SIZE)).double()
     grid = disc(SIZE)
     mean = (images * mask).sum((2, 3), keepdim=True) / mask.sum()
     orbit = torch.stack([images[:, :2].amax(1), images[:, 2:].amax(1)], 1)
+    high = torch.tensor([0.5, 2.0, 6.0, 1e9], dtype=torch.float64)
+    repeated = high.repeat_interleave(SIZE * SIZE)
     cases: list[tuple[Node, torch.Tensor]] = [
         (Relu("y", ("x",)), nn.ReLU()(images)),
         (Relu6("y", ("x",)), nn.ReLU6()(images)),
@@ -188,9 +191,12 @@ def test_everything_without_weights() -> None:
         (SpatialMean("y", ("x",), grid), mean),
         (OrbitMax("y", ("x",), 2), orbit),
         (Flatten("y", ("x",)), images.flatten(1)),
+        (Cap("y", ("x",), high.numpy()), images.minimum(high[:, None, None])),
     ]
     for node, wanted in cases:
         _require(_computed(images, node), wanted)
+    flat = Flatten("f", ("x",)), Cap("y", ("f",), repeated.numpy())
+    _require(_computed(images, *flat), images.flatten(1).minimum(repeated))
 
 
 def test_every_tensor_is_returned() -> None:

@@ -17,6 +17,7 @@ from mobileq.graph.nodes import (
     Add,
     AveragePool,
     BatchNorm,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -77,6 +78,17 @@ def _conv(**changes: Any) -> Conv:
             lambda: Mask("a", ("x",), np.full((3, 3), 2)),
             "Mask 'a': found other values; wanted 0 and 1",
         ),
+        (
+            lambda: Cap("a", ("x",), np.ones((4, 1, 1))),
+            r"Cap 'a': found high \(4, 1, 1\); wanted \(C,\)",
+        ),
+        *(
+            (
+                lambda bound=bound: Cap("a", ("x",), np.array([6.0, bound])),
+                rf"Cap 'a': found high \[ ?{bound:g}\.?\]; wanted positive bounds",
+            )
+            for bound in (0.0, -1.0, np.nan, np.inf)
+        ),
     ],
 )
 def test_impossible_nodes(make: Callable[[], Node], message: str) -> None:
@@ -130,6 +142,11 @@ def test_impossible_nodes(make: Callable[[], Node], message: str) -> None:
             AveragePool("a", ("x",), (7, 7), 1),
             [(4, 5, 5)],
             r"AveragePool 'a': found input .*; wanted one as large as the kernel",
+        ),
+        (
+            Cap("a", ("x",), ONES),
+            [(3, 5, 5)],
+            r"Cap 'a': found input \(3, 5, 5\); wanted \(4, ...\)",
         ),
         (
             OrbitMax("a", ("x",), 4),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -11,8 +13,13 @@ from numpy.typing import NDArray
 from mobileq.errors import GraphError
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
-from mobileq.graph.moments import expected_maximum, pre_activation, tensor_statistics
-from mobileq.graph.nodes import Add, Input, Linear
+from mobileq.graph.moments import (
+    expected_maximum,
+    pre_activation,
+    propagate,
+    tensor_statistics,
+)
+from mobileq.graph.nodes import Activation, Add, Cap, Input, Linear
 from mobileq.graph.statistics import Statistics
 from support.handmade import handmade_graph, random_conv
 
@@ -39,6 +46,31 @@ def test_clipping_against_monte_carlo(
     # The deviation of a nearly constant value is a root of a small sample moment.
     second = float(found.std[0]) ** 2 - values.var()
     assert abs(second) <= 6 * std * (std + abs(mean)) / np.sqrt(SAMPLES)
+
+
+@pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU])
+def test_a_cap_against_monte_carlo(activation: Activation) -> None:
+    """Channels with bounds below, inside and above what they hold, and a dead one."""
+    rng = np.random.default_rng(0)
+    high = np.array([0.5, 6.0, 1e4, 0.1, 3.0])
+    own = Statistics(np.array([2.0, 5.0, -1.0, 9.0, 4.0]), np.array([1, 2, 3, 0.5, 0]))
+    image = Input("image", (), (5, 1, 1), trivial_fields(5))
+    conv = random_conv(rng, "conv", "image", (5, 5, 1, 1), activation=activation)
+    capped = Cap("capped", ("conv",), high)
+    graph = Graph((image, replace(conv, statistics=own), capped), "capped")
+    moments = propagate(graph)
+    values = rng.normal(own.mean, own.std, (SAMPLES, 5))
+    values = np.minimum(values.clip(*activation.bounds), high)
+    found = moments.after["capped"]
+    # Six standard errors of a mean; a deviation errs by no more, as it is smaller.
+    error = 6 * own.std / np.sqrt(SAMPLES) + 1e-9
+    assert (np.abs(found.mean - values.mean(0)) <= error).all()
+    assert (np.abs(found.std - values.std(0)) <= error).all()
+    assert moments.before["capped"] is moments.before["conv"]
+    alone = own.clipped(0.0, high)
+    for channel, bound in enumerate(high):
+        one = Statistics(own.mean[[channel]], own.std[[channel]]).clipped(0.0, bound)
+        assert (one.mean, one.std) == (alone.mean[channel], alone.std[channel])
 
 
 @given(mean=st.floats(-1e6, 1e6), std=st.floats(0, 1e3))

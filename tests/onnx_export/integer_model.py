@@ -14,6 +14,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -29,14 +30,15 @@ from mobileq.graph.nodes import (
 from mobileq.quant.affine import Affine
 from mobileq.quant.spec import QuantSpec
 from support.handmade import disc, handmade_spec, mean_conv, random_conv
+from support.random_integers import random_bounds
 
 
 def awkward_graph(seed: int) -> Graph:
     """(3, 11, 9) to 3 logits, with everything that real networks avoid.
 
-    Grouped and asymmetrically padded Conv, standalone activations, activations after
-    Add and Linear, a strided MaxPool with uneven padding, an orbit maximum over a grid,
-    and names that the files need for themselves.
+    Grouped and asymmetrically padded Conv, standalone activations, activations and caps
+    after Conv, Add and Linear, a strided MaxPool with uneven padding, an orbit maximum
+    over a grid, and names that the files need for themselves.
     """
     rng = np.random.default_rng(seed)
     uneven = Padding(top=0, bottom=1, left=2, right=0)
@@ -50,8 +52,10 @@ def awkward_graph(seed: int) -> Graph:
         MaxPool("pooled", ("capped",), (3, 2), 2, Padding(0, 1, 1, 0)),
         random_conv(rng, "left", "pooled", (6, 6, 1, 1), activation=relu6),
         random_conv(rng, "right", "pooled", (6, 1, 1, 1), groups=6, activation=relu),
-        Add("sum", ("left", "right"), relu6),
-        OrbitMax("orbit", ("sum",), 2),
+        Cap("bounded", ("right",), random_bounds(rng, 6)),
+        Add("sum", ("left", "bounded"), relu6),
+        Cap("bounded sum", ("sum",), random_bounds(rng, 6)),
+        OrbitMax("orbit", ("bounded sum",), 2),
     )
     spatial = Graph(nodes, "orbit").shapes["orbit"]
     mask = np.ones(spatial[1:], np.uint8)
@@ -59,7 +63,8 @@ def awkward_graph(seed: int) -> Graph:
         mean_conv("mean", "orbit", mask, spatial[0]),
         Flatten("flat", ("mean",)),
         Linear("hidden", ("flat",), rng.normal(size=(4, 3)), np.ones(4), relu6),
-        Linear("end", ("hidden",), rng.normal(size=(3, 4)), np.zeros(3)),
+        Cap("bounded hidden", ("hidden",), random_bounds(rng, 4)),
+        Linear("end", ("bounded hidden",), rng.normal(size=(3, 4)), np.zeros(3)),
     )
     return Graph((*nodes, *tail), "end")
 
@@ -114,6 +119,11 @@ def expected(
                 Activation.RELU6 if isinstance(node, Relu6) else Activation.RELU
             )
             return np.clip(inputs[0], *_bounds(affine, activation))
+        case Cap():
+            highest = affine.quantize(node.high)
+            return np.minimum(
+                inputs[0], highest.reshape(-1, *[1] * (inputs[0].ndim - 2))
+            )
         case Mask():
             return np.where(node.mask == 1, inputs[0], np.int8(affine.zero_point))
         case MaxPool():

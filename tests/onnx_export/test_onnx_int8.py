@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Add, AveragePool, Conv, Input, Linear, Node
+from mobileq.graph.nodes import Add, AveragePool, Cap, Conv, Input, Linear, Node
 from mobileq.quant.affine import Affine
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from mobileq_onnx.qdq_writer import ActivationType, write_int8
@@ -112,11 +112,13 @@ def test_only_integer_kernels_run(
 
 
 def test_unusual_zero_points_keep_layers_in_integers(tmp_path: Path) -> None:
-    """An activation that saturation does not do is a Clip on integers."""
+    """An activation that saturation does not do is a Clip on integers, a cap a Min."""
     graph = awkward_graph(0)
     spec = random_spec(graph, 0, per_channel=True)
     found = kernels(write_int8(graph, spec), tmp_path, int8_allowed=False)
     assert "Clip" in found
+    assert found.count("Min") == sum(isinstance(n, Cap) for n in graph.nodes)
+    assert found.count("DequantizeLinear") == 1, "none that only integers would need"
     assert found.count("QLinearConv") == sum(isinstance(n, Conv) for n in graph.nodes)
     assert found.count("QGemm") == sum(isinstance(n, Linear) for n in graph.nodes)
     assert not {"Conv", "Gemm", "Add", "Relu", "QuantizeLinear"} & set(found)

@@ -17,6 +17,7 @@ from mobileq.graph.interpret import run
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -24,7 +25,14 @@ from mobileq.graph.nodes import (
     SpatialMean,
 )
 from mobileq.quant.affine import Affine
-from mobileq.quant.fixed_point import Multiplier, activation_range, round_away
+from mobileq.quant.derive import derive_spec
+from mobileq.quant.fixed_point import (
+    Multiplier,
+    activation_range,
+    cap_bounds,
+    round_away,
+)
+from mobileq.quant.ranges import Range, statistical_ranges
 from mobileq.quant.simulate import SimulatorRunner, simulate
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from support.handmade import handmade_graph, handmade_spec, normalized, random_pixels
@@ -81,6 +89,42 @@ def test_activation_bounds_stay_in_8_bit(zero_point: int, scale: float) -> None:
     assert low == zero_point
     # float32 division may land on the other side of a half.
     assert high == pytest.approx(min(127, zero_point + 6 / affine.scale), abs=0.51)
+
+
+def test_bounds_of_a_cap_are_rounded_and_saturate() -> None:
+    """Halves go to even; a bound beyond the range is 127, and nothing overflows."""
+    high = np.array([1e-300, 0.49, 0.5, 1.5, 2.5, 100.0, 1e300])
+    cap = Cap("cap", ("x",), high)
+    steps = cap_bounds(cap, Affine(1.0, -3))
+    assert steps.dtype == np.int8
+    assert steps.tolist() == [-3, -3, -3, -1, -1, 97, 127]
+    assert (cap_bounds(cap, Affine(2.0**-20, 127)) == 127).all()
+    assert cap_bounds(cap, Affine(2.0, 126)).tolist() == [126] * 3 + [127] * 4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_relu_and_cap_are_a_relu6(seed: int) -> None:
+    """Two ways to write one function, with the same integers throughout."""
+    fused = handmade_graph(seed)
+    layer = fused["depthwise"]
+    assert isinstance(layer, Conv)
+    # Far more than usual, so that there is something to cut off.
+    layer = replace(layer, weight=100 * layer.weight)
+    fused = fused.replaced({layer.name: layer})
+    inner = replace(layer, name="inner", activation=Activation.RELU)
+    cap = Cap("depthwise", ("inner",), np.full(len(layer.weight), 6.0))
+    at = fused.nodes.index(layer)
+    nodes = (*fused.nodes[:at], inner, cap, *fused.nodes[at + 1 :])
+    graph = Graph(nodes, fused.output)
+    # 6 is no half of a step here: a RELU6 rounds halves up, a Cap to even.
+    ranges = statistical_ranges(graph) | {"inner": Range(0, 19, "wide")}
+    spec = derive_spec(graph, ranges)
+    tensors = simulate(graph, spec, random_pixels(graph, 2))
+    assert (tensors["inner"] > tensors["depthwise"]).any()
+    layers = {**spec.layers, "depthwise": spec.layers["inner"]}
+    spec = QuantSpec(spec.activations, layers)
+    wanted = simulate(fused, spec, random_pixels(fused, 2))
+    assert all(np.array_equal(tensors[name], wanted[name]) for name in wanted)
 
 
 @given(seed=seeds, per_channel=st.booleans())
@@ -155,6 +199,10 @@ def test_a_node_that_only_selects_must_keep_the_scale() -> None:
     other = {**spec.activations, "largest": Affine(0.5, 0)}
     with pytest.raises(GraphError, match="largest"):
         SimulatorRunner(graph, replace(spec, activations=other))
+    bounded = Graph((*graph.nodes, Cap("cap", ("logits",), np.ones(2))), "cap")
+    other = {**spec.activations, "cap": Affine(0.5, 0)}
+    with pytest.raises(GraphError, match=r"Cap 'cap'.*its input's"):
+        SimulatorRunner(bounded, replace(spec, activations=other))
 
 
 def test_weights_of_another_shape_are_refused() -> None:

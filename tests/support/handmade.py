@@ -15,6 +15,7 @@ from mobileq.graph.interpret import run
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -156,7 +157,7 @@ def handmade_spec(graph: Graph, *, per_channel: bool = True) -> QuantSpec:
         if isinstance(node, Input):
             scale = float(np.float32(node.pixel_scale))
             activations[node.name] = Affine(scale, node.pixel_zero - 128)
-        elif isinstance(node, Mask | MaxPool | OrbitMax | Flatten | Relu | Relu6):
+        elif isinstance(node, Mask | MaxPool | OrbitMax | Flatten | Relu | Relu6 | Cap):
             activations[node.name] = activations[node.inputs[0]]
         else:
             values = tensors[node.name]

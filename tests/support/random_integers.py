@@ -11,12 +11,14 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Flatten,
     Input,
@@ -33,7 +35,7 @@ from mobileq.quant.affine import Affine
 from mobileq.quant.spec import QuantSpec
 from support.handmade import handmade_spec, mean_conv, random_conv
 
-KEEPS_AFFINE = (Input, Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6)
+KEEPS_AFFINE = (Input, Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6, Cap)
 ACTIVATIONS = tuple(Activation)
 
 
@@ -53,6 +55,10 @@ def random_deployable(seed: int, *, steps: int = 6) -> Graph:
     for index in range(steps):
         node = _random_node(rng, graph, f"node{index}")
         graph = Graph((*graph.nodes, node), node.name)
+        if isinstance(node, Conv | Add) and rng.random() < 0.4:
+            bounds = random_bounds(rng, graph.shapes[node.name][0])
+            cap = Cap(f"cap{index}", (node.name,), bounds)
+            graph = Graph((*graph.nodes, cap), cap.name)
     channels, height, width = graph.shapes[graph.output]
     mask = rng.integers(0, 2, (height, width)).astype(np.uint8)
     mask[height // 2, width // 2] = 1
@@ -67,8 +73,10 @@ def random_deployable(seed: int, *, steps: int = 6) -> Graph:
         mean_conv("mean", graph.output, mask, channels),
         Flatten("flat", ("mean",)),
         logits,
+        Cap("capped", ("logits",), random_bounds(rng, 3)),
     )
-    return Graph((*graph.nodes, *tail), "logits")
+    graph = Graph((*graph.nodes, *tail), "capped")
+    return graph if rng.random() < 0.5 else graph.without(["capped"])
 
 
 T = TypeVar("T")
@@ -99,6 +107,11 @@ def _random_node(rng: np.random.Generator, graph: Graph, name: str) -> Node:
         case 4:
             return _any(rng, (Relu, Relu6))(name, (above,))
     return _any_conv(rng, graph, name)
+
+
+def random_bounds(rng: np.random.Generator, channels: int) -> NDArray[np.float64]:
+    """(C,) bounds of a Cap, from less than a step to far above values near 1."""
+    return 10.0 ** rng.uniform(-3, 3, channels)
 
 
 def _random_padding(rng: np.random.Generator, largest: int) -> Padding:

@@ -9,7 +9,15 @@ from mobileq.errors import UnsupportedError
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.interpret import run
-from mobileq.graph.nodes import Input, MaxPool, Padding, SpatialMean
+from mobileq.graph.nodes import (
+    Activation,
+    Cap,
+    Flatten,
+    Input,
+    MaxPool,
+    Padding,
+    SpatialMean,
+)
 from mobileq.verify.runner import PixelMap
 from mobileq_tflite.flatfile import unpack
 from mobileq_tflite.float_writer import write_float
@@ -69,6 +77,24 @@ def test_padding_never_wins_a_maximum() -> None:
     pool = MaxPool("pool", ("conv",), (2, 2), 1, Padding(1, 0, 1, 0))
     graph = Graph((source, conv, pool), "pool")
     require_close(graph, TfliteRunner(write_float(graph), kernels="xnnpack"))
+
+
+@pytest.mark.parametrize("bounds", [(6.0, 6.0, 6.0), (0.01, 0.5, 90.0)])
+def test_caps_bound_each_channel(bounds: tuple[float, ...]) -> None:
+    """Caps of a grid and of a flat tensor are there, on the delegate's kernels too."""
+    rng = np.random.default_rng(0)
+    source = Input("image", (), (2, 4, 4), trivial_fields(2), pixel_scale=0.1)
+    relu, high = Activation.RELU, np.array(bounds)
+    conv = random_conv(rng, "conv", "image", (3, 2, 2, 2), activation=relu)
+    last = random_conv(rng, "last", "capped", (3, 3, 3, 3))
+    nodes = (conv, Cap("capped", ("conv",), high), last, Flatten("flat", ("last",)))
+    graph = Graph((source, *nodes, Cap("end", ("flat",), high / 2)), "end")
+    pixels = PixelMap(source.pixel_scale, source.pixel_zero)
+    file = write_float(graph)
+    kernels: tuple[Kernels, ...] = ("reference", "xnnpack")
+    for kind in kernels:
+        runner = TfliteRunner(file, kernels=kind, pixels=pixels)
+        assert require_close(graph, runner) >= {"capped", "last"}
 
 
 def test_the_file_says_what_it_is() -> None:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Conv, Flatten, Input, Linear, Mask, Padding
+from mobileq.graph.nodes import Cap, Conv, Flatten, Input, Linear, Mask, Padding
 from mobileq.quant.affine import Affine
+from mobileq.quant.fixed_point import cap_bounds
 from mobileq.quant.simulate import simulate
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from mobileq_tflite.flatfile import ALIGNMENT, unpack
 from mobileq_tflite.int8_writer import write_int8
-from mobileq_tflite.runner import TfliteRunner
+from mobileq_tflite.runner import Kernels, TfliteRunner
 from support.handmade import (
     disc,
     handmade_graph,
@@ -27,7 +28,7 @@ from support.handmade import (
     random_conv,
     random_pixels,
 )
-from support.random_integers import hostile_spec, random_deployable
+from support.random_integers import hostile_spec, random_bounds, random_deployable
 
 seeds = st.integers(0, 2**20)
 
@@ -100,6 +101,25 @@ def test_other_kernels_are_one_step_away_per_operator(seed: int) -> None:
     for kernels in ("xnnpack", "builtin"):
         found = TfliteRunner(file, kernels=kernels).outputs(pixels)  # type: ignore[arg-type]
         assert np.abs(found - wanted).max() <= 1
+
+
+@given(seed=seeds, kernels=st.sampled_from(["xnnpack", "builtin", "reference"]))
+@settings(deadline=None, max_examples=12)
+def test_caps_are_exact_on_all_kernels(seed: int, kernels: Kernels) -> None:
+    """After a Conv and when flat, no kernel lets anything else through."""
+    rng = np.random.default_rng(seed)
+    source = Input("image", (), (4, 6, 5), trivial_fields(4))
+    conv = random_conv(rng, "conv", "image", (9, 4, 6, 5))
+    first = Cap("capped", ("conv",), random_bounds(rng, 9))
+    end = Cap("end", ("flat",), random_bounds(rng, 9))
+    graph = Graph((source, conv, first, Flatten("flat", ("capped",)), end), "end")
+    spec = hostile_spec(graph, seed, per_channel=True)
+    runner = TfliteRunner(write_int8(graph, spec), kernels=kernels)
+    found = runner.tensors(random_pixels(graph, 8))
+    for node in (first, end):
+        bounds = cap_bounds(node, spec.activations[node.name])
+        wanted = np.minimum(found[node.inputs[0]].reshape(8, 9), bounds)
+        assert np.array_equal(found[node.name].reshape(8, 9), wanted)
 
 
 def test_everything_but_the_conversion_of_pixels_is_delegated() -> None:
