@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from mobileq.errors import SymmetryError
 from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Conv, Node
+from mobileq.graph.nodes import Conv, Linear, Node
 from mobileq.graph.statistics import Statistics
 from mobileq.graph.symmetry import filter_sources
 
@@ -47,9 +47,9 @@ def snap_orbits(graph: Graph, *, tolerance: float = TOLERANCE) -> Graph:
 def _snapped(node: Conv, above: FieldBlocks, tolerance: float) -> Conv:
     """One convolution with its orbits tied."""
     maps = filter_sources(node, above)
-    weight = _orbit_means(node.weight, maps)
+    weight = orbit_means(node.weight, maps)
     channel_maps = [generator.source for generator in node.fields.generators]
-    bias = _orbit_means(node.bias, channel_maps)
+    bias = orbit_means(node.bias, channel_maps)
     largest = np.abs(node.weight).max(axis=(1, 2, 3))
     moved = np.abs(weight - node.weight).max(axis=(1, 2, 3))
     _check_moves(node, "weight", moved, largest, tolerance)
@@ -58,16 +58,35 @@ def _snapped(node: Conv, above: FieldBlocks, tolerance: float) -> Conv:
     statistics = node.statistics
     if statistics is not None:
         statistics = Statistics(
-            _orbit_means(statistics.mean, channel_maps),
-            _orbit_means(statistics.std, channel_maps),
+            orbit_means(statistics.mean, channel_maps),
+            orbit_means(statistics.std, channel_maps),
         )
     return replace(node, weight=weight, bias=bias, statistics=statistics)
 
 
-def _orbit_means(
+def with_bias(node: Conv | Linear, bias: NDArray[np.float64]) -> Conv | Linear:
+    """The layer with another bias, tied over the orbits of its fields.
+
+    Equal sums that are taken in another order differ in their last bits.
+
+    Args:
+        node: Any layer.
+        bias: (O,) equal over orbits up to rounding.
+    """
+    if isinstance(node, Conv) and node.fields.generators:
+        bias = orbit_means(bias, [g.source for g in node.fields.generators])
+    return replace(node, bias=bias)
+
+
+def orbit_means(
     values: NDArray[np.float64], maps: list[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
-    """Replace each value by the mean of its orbit under index maps."""
+    """Replace each value by the mean of its orbit under index maps.
+
+    Args:
+        values: Any shape, taken as flat.
+        maps: Permutations of the flat indices.
+    """
     size = values.size
     rows = np.tile(np.arange(size), len(maps))
     columns = np.concatenate(maps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +17,10 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.interpret import outputs
 from mobileq.graph.nodes import BatchNorm, Conv, Input
 from mobileq.graph.spec import Stage, check
-from mobileq.passes.pipeline import DEPLOY, run_pipeline
+from mobileq.passes.pipeline import DEPLOY, recipe_steps, run_pipeline
+from mobileq.recipe import Recipe
 from support.handmade import random_conv
+from support.hostile import hostile_graph, logits_moved
 from support.networks import normalized, random_network, random_pixels
 
 ONES = np.ones(3)
@@ -39,6 +42,37 @@ def test_every_stage_computes_the_same(seed: int) -> None:
         # float32 sums in another order, and weights snapped by some 1e-7.
         bound = 1e-4 * np.abs(first).max()
         assert np.abs(outputs(stage.graph, images) - first).max() <= bound, stage.name
+
+
+PASSES = ("cap-relu6", "equalize", "absorb", "balance")
+
+
+@settings(max_examples=6)
+@given(seed=st.integers(0, 10_000), passes=st.permutations(PASSES))
+def test_every_order_of_passes_keeps_what_it_claims(
+    seed: int, passes: list[str]
+) -> None:
+    """Stages that say so compute the same as the one before; all of them are legal."""
+    recipe = Recipe(passes=(*passes, "correct-bias"))
+    steps = recipe_steps(recipe)
+    assert [s.name for s in steps[-2:]] == ["caps merged", "deployable"]
+    stages = run_pipeline(hostile_graph(seed), steps, name="fused")
+    assert stages[0].name == "fused"
+    for before, after in itertools.pairwise(stages):
+        check(after.graph, after.stage)
+        assert after.preserves == (after.name != "absorbed")
+        if after.preserves:
+            # As tests/passes/test_equalize.py says.
+            assert logits_moved(after.graph, before.graph) < 1e-5, after.name
+
+
+def test_a_recipe_without_passes_only_finishes() -> None:
+    """Nothing is done to the network but what writers need."""
+    steps = recipe_steps(Recipe(passes=()))
+    assert [step.name for step in steps] == ["deployable"]
+    steps = recipe_steps(Recipe(passes=("replace-relu6", "correct-bias")))
+    assert [step.name for step in steps] == ["ReLU6 replaced", "deployable"]
+    assert not steps[0].preserves
 
 
 def test_an_error_names_the_stages_before_it() -> None:

@@ -29,11 +29,14 @@ from mobileq.graph.nodes import (
 )
 from mobileq.graph.symmetry import filter_sources
 from mobileq.passes.pipeline import run_pipeline
+from mobileq.passes.pools import pools_to_convolutions
+from mobileq.passes.relu6 import cap_relu6
 from mobileq.quant.consistency import require_consistent
 from mobileq.quant.derive import derive_spec
 from mobileq.quant.ranges import Range, statistical_ranges
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from support.handmade import handmade_graph, random_conv
+from support.hostile import hostile_graph, require_finite
 from support.networks import random_network
 
 IMAGE = Input("image", (), (3, 5, 5), trivial_fields(3))
@@ -94,6 +97,47 @@ def test_weights_and_biases_within_half_a_step(seed: int, per_channel: bool) -> 
         assert (np.abs(layer.bias * step - node.bias) <= slack).all()
         widest = np.abs(layer.weight).max()
         assert widest == 127, "the largest weight uses the whole range"
+
+
+@given(seed=st.integers(0, 10_000), bits=st.integers(2, 8), per_channel=st.booleans())
+def test_fewer_bits_use_a_part_of_int8(seed: int, bits: int, per_channel: bool) -> None:
+    """The largest weight has the largest integer; real values err by half a step."""
+    graph = handmade_graph(seed)
+    ranges = statistical_ranges(graph)
+    spec = derive_spec(graph, ranges, per_channel=per_channel, bits=bits)
+    require_consistent(graph, spec)
+    for name, layer in spec.layers.items():
+        node = graph[name]
+        assert isinstance(node, Conv | Linear)
+        assert np.abs(layer.weight).max() == 2 ** (bits - 1) - 1
+        step = layer.weight_scale.astype(float).reshape(
+            -1, *[1] * (node.weight.ndim - 1)
+        )
+        # Half a step, and float64's rounding of the division.
+        moved = np.abs(layer.dequantized - node.weight)
+        assert (moved <= step * (0.5 + 1e-9)).all()
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), per_channel=st.booleans(), bits=st.integers(2, 8))
+def test_hostile_channels_make_legal_integers(
+    seed: int, per_channel: bool, bits: int
+) -> None:
+    """Dead, constant and wild channels: finite scales, ranges in which zero lies."""
+    graph = pools_to_convolutions(cap_relu6(hostile_graph(seed)))
+    ranges = statistical_ranges(graph)
+    spec = derive_spec(graph, ranges, per_channel=per_channel, bits=bits)
+    require_consistent(graph, spec)
+    require_finite(graph, spec)
+    for name, affine in spec.activations.items():
+        low, high = affine.range
+        assert low <= 0 <= high, name
+    for name, found in ranges.items():
+        low, high = spec.activations[name].range
+        # Zero points are rounded, which moves both ends by half a step.
+        slack = spec.activations[name].scale
+        assert low <= found.low + slack, name
+        assert high >= found.high - slack, name
 
 
 def test_nodes_that_only_select_share_their_input() -> None:

@@ -18,6 +18,7 @@ from mobileq.graph.moments import tensor_statistics
 from mobileq.graph.nodes import (
     Activation,
     Add,
+    Cap,
     Conv,
     Input,
     Linear,
@@ -27,8 +28,10 @@ from mobileq.graph.nodes import (
 from mobileq.graph.statistics import Statistics
 from mobileq.passes.pipeline import run_pipeline
 from mobileq.passes.pools import pools_to_convolutions
+from mobileq.passes.relu6 import cap_relu6
 from mobileq.quant.ranges import Range, is_average, range_of, statistical_ranges
 from support.handmade import disc, handmade_graph, random_conv
+from support.hostile import hostile_graph
 from support.networks import normalized, random_network, random_pixels
 
 IMAGE = Input("image", (), (3, 5, 5), trivial_fields(3))
@@ -63,6 +66,44 @@ def test_union_over_channels_clipped_by_the_activation(
     assert found.low == pytest.approx(float(np.clip(min(ends), low, high)), abs=1e-12)
     assert found.high == pytest.approx(float(np.clip(max(ends), low, high)), abs=1e-12)
     assert f"{sigmas:g} sigma" in found.source
+
+
+@given(
+    mean=st.floats(-3, 8),
+    std=st.floats(0, 3),
+    high=st.tuples(st.floats(0.1, 9), st.floats(0.1, 9)),
+    activation=st.sampled_from([Activation.NONE, Activation.RELU]),
+)
+def test_a_cap_bounds_each_channel_of_its_layer(
+    mean: float, std: float, high: tuple[float, float], activation: Activation
+) -> None:
+    """The union of channels that are each cut off at their own bound."""
+    graph = _conv(activation, Statistics(np.full(2, mean), np.full(2, std)))
+    capped = Graph((*graph.nodes, Cap("c", ("a",), np.array(high))), "c")
+    found = statistical_ranges(capped)
+    # A tensor that something else reads too is not cut off.
+    twice = statistical_ranges(Graph((*capped.nodes, Add("s", ("a", "c"))), "s"))
+    plain = statistical_ranges(graph)["a"]
+    assert set(found) == {"image", "a"}
+    # The same float64 numbers.
+    assert found["a"].high == pytest.approx(min(plain.high, max(high)))
+    assert found["a"].low == pytest.approx(min(plain.low, min(high)))
+    assert (twice["a"].low, twice["a"].high) == (plain.low, plain.high)
+    assert twice["s"].high >= plain.low
+
+
+@settings(max_examples=10)
+@given(seed=st.integers(0, 10_000), sigmas=st.floats(0.5, 10))
+def test_ranges_of_hostile_graphs_are_legal(seed: int, sigmas: float) -> None:
+    """Every layer and sum has one, with the bounds of its activation."""
+    graph = pools_to_convolutions(cap_relu6(hostile_graph(seed)))
+    ranges = statistical_ranges(graph, sigmas=sigmas)
+    layers = [n for n in graph.nodes if isinstance(n, Conv | Linear | Add)]
+    assert set(ranges) == {graph.input.name, *(n.name for n in layers)}
+    for node in layers:
+        low, high = node.activation.bounds
+        found = ranges[node.name]
+        assert low <= found.low <= found.high <= high
 
 
 def test_sums_and_linear_layers_are_wide_enough() -> None:
