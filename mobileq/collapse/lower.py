@@ -2,12 +2,13 @@
 
 Calls inside a leaf module become one node, by the table `LOWER`; what a network's own
 `forward` does between modules (residual sums, a flatten) goes by the table `FUNCTIONS`.
-Nodes are named after the module's path in the network.
+Nodes are named after the module's path in the network. Zeros that are padded around a
+tensor make no node: every convolution or pool that reads them adds them to its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,14 @@ import numpy as np
 import torch
 from torch import fx, nn
 
-from mobileq.collapse.modules import LOWER, PASS_THROUGH, Site
+from mobileq.collapse.modules import LOWER, PADDED, PASS_THROUGH, Site
+from mobileq.collapse.padding import (
+    PADS,
+    Value,
+    added,
+    require_unpadded,
+    zeros_around,
+)
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
@@ -107,8 +115,8 @@ class Lowering:
         self.fields = fields
         self.nodes: list[Node] = [image]
         self.shapes: dict[str, Shape] = {image.name: image.shape}
-        self.tensor_of: dict[fx.Node, str] = {}
-        self._current: tuple[tuple[str, ...], str] = ((), "")
+        self.values: dict[fx.Node, Value] = {}
+        self._current: tuple[tuple[str, ...], Value] = ((), Value(""))
 
     def call(self, call: fx.Node) -> None:
         """Lower one call.
@@ -117,45 +125,51 @@ class Lowering:
             UnsupportedError: it is in neither table.
         """
         leaf = self._leaf(call)
-        inputs = tuple(
-            self.tensor_of[a] for a in call.all_input_nodes if a in self.tensor_of
-        )
-        if not inputs:
+        values = [self.values[a] for a in call.all_input_nodes if a in self.values]
+        if not values:
             # A constant; what cannot be done with it shows where it is used.
             return
         if leaf is None:
-            self._function(call, inputs)
+            self._function(call, values)
             return
         path, this_call = leaf
         last_call, result = self._current
         if this_call == last_call:
             # Another step of the module call that already has its node.
-            self.tensor_of[call] = result
+            self.values[call] = result
             return
         module = self.modules[path]
         if isinstance(module, PASS_THROUGH):
-            self.tensor_of[call] = inputs[0]
+            self.values[call] = values[0]
         else:
-            fields = self.fields.get(path)
-            site = self._site(path.removesuffix(".inner"), inputs, fields)
+            name, fields = path.removesuffix(".inner"), self.fields.get(path)
+            if type(module) not in PADDED:
+                require_unpadded(name, values)
+            site = self._site(name, values, fields)
             self._append(call, LOWER[type(module)](module, site))
-        self._current = (this_call, self.tensor_of[call])
+        self._current = (this_call, self.values[call])
 
-    def _function(self, call: fx.Node, inputs: tuple[str, ...]) -> None:
+    def _function(self, call: fx.Node, values: Sequence[Value]) -> None:
         """Lower a call between modules."""
         if call.target in _COPIES:
-            self.tensor_of[call] = inputs[0]
+            self.values[call] = values[0]
             return
         stack = list((call.meta.get("nn_module_stack") or {}).values())
         where = stack[-1][0] if stack else ""
         operation = str(call.target).split(".")[1].strip("_")
         name = f"{where}.{operation}" if where else operation
+        if call.target in PADS:
+            sides = added(values[0].padding, zeros_around(call, name))
+            self.values[call] = replace(values[0], padding=sides)
+            return
         if call.target not in FUNCTIONS:
+            known = sorted({str(target) for target in (*FUNCTIONS, *PADS)})
             raise UnsupportedError(
                 f"{where or 'model'}: operation {call.target} cannot be lowered; "
-                f"wanted one of {', '.join(sorted({str(k) for k in FUNCTIONS}))}"
+                f"wanted one of {', '.join(known)}"
             )
-        self._append(call, FUNCTIONS[call.target](call, self._site(name, inputs, None)))
+        require_unpadded(name, values)
+        self._append(call, FUNCTIONS[call.target](call, self._site(name, values, None)))
         self._reshape_as(call)
 
     def _reshape_as(self, call: fx.Node) -> None:
@@ -169,7 +183,7 @@ class Lowering:
         found = self.shapes[last.name]
         if found != wanted and isinstance(last, SpatialMean):
             self._append(call, Flatten(f"{last.name}.flat", (last.name,)))
-            found = self.shapes[self.tensor_of[call]]
+            found = self.shapes[self.values[call].tensor]
         if found != wanted:
             raise UnsupportedError(
                 f"{last.name}: {call.target} gives {wanted}; wanted {found} (only the "
@@ -177,20 +191,29 @@ class Lowering:
             )
 
     def _site(
-        self, name: str, inputs: tuple[str, ...], fields: FieldBlocks | None
+        self, name: str, values: Sequence[Value], fields: FieldBlocks | None
     ) -> Site:
         """A site with a name that is not taken yet."""
         unique, number = name, 1
         while unique in self.shapes:
             unique, number = f"{name}_{number}", number + 1
-        return Site(unique, inputs, self.shapes[inputs[0]], fields)
+        inputs = tuple(value.tensor for value in values)
+        source = next(node for node in self.nodes if node.name == inputs[0])
+        return Site(
+            unique,
+            inputs,
+            self.shapes[inputs[0]],
+            fields,
+            values[0].padding,
+            rectified=isinstance(source, Relu | Relu6),
+        )
 
     def _append(self, call: fx.Node, node: Node) -> None:
         """Add a node as the result of a call."""
         shape = node.output_shape(*(self.shapes[name] for name in node.inputs))
         self.nodes.append(node)
         self.shapes[node.name] = shape
-        self.tensor_of[call] = node.name
+        self.values[call] = Value(node.name)
 
     def _leaf(self, call: fx.Node) -> tuple[str, tuple[str, ...]] | None:
         """The outermost module around a call that is lowered as a whole.
@@ -229,14 +252,16 @@ def lower(
     (user_input,) = program.graph_signature.user_inputs
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name == user_input:
-            lowering.tensor_of[node] = image.name
+            lowering.values[node] = Value(image.name)
         elif node.op == "call_function":
             lowering.call(node)
         elif node.op == "output":
-            results = [a for a in node.all_input_nodes if a in lowering.tensor_of]
+            found = [lowering.values.get(a) for a in node.all_input_nodes]
+            results = [value for value in found if value is not None]
             if len(results) != 1:
                 raise GraphError(f"model: {len(results)} outputs; wanted one")
-            return _named(Graph(tuple(lowering.nodes), lowering.tensor_of[results[0]]))
+            require_unpadded("the model's output", results)
+            return _named(Graph(tuple(lowering.nodes), results[0].tensor))
     raise GraphError("model: the traced program has no output")
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from mobileq.collapse.padding import added
 from mobileq.collapse.units import OrbitMaximum
 from mobileq.errors import UnsupportedError
+from mobileq.graph.base import NO_PADDING
 from mobileq.graph.fields import FieldBlocks, trivial_fields
 from mobileq.graph.nodes import (
     AveragePool,
@@ -46,30 +48,32 @@ class Site:
         inputs: Tensors that it reads.
         shape: Shape of the first of them, without the batch axis.
         fields: Fields of the module's output, None where unknown.
+        padding: Zeros around that tensor, besides the module's own padding.
+        rectified: Whether that tensor comes out of a ReLU, so that nothing in it is
+            below 0.
     """
 
     name: str
     inputs: tuple[str, ...]
     shape: Shape
     fields: FieldBlocks | None
+    padding: Padding = NO_PADDING
+    rectified: bool = False
 
 
 def _conv(module: nn.Conv2d, site: Site) -> Node:
     """Conv2d with zero padding."""
-    padding = module.padding
     if module.padding_mode != "zeros" or module.dilation != (1, 1):
         raise UnsupportedError(
             f"{site.name}: Conv2d with padding_mode {module.padding_mode!r}, dilation "
             f"{module.dilation}; wanted zeros and (1, 1)"
         )
-    if isinstance(padding, str) or module.stride[0] != module.stride[1]:
+    if module.stride[0] != module.stride[1]:
         raise UnsupportedError(
-            f"{site.name}: Conv2d with padding {padding!r}, stride {module.stride}; "
-            f"wanted numbers, and one stride for both axes"
+            f"{site.name}: Conv2d with stride {module.stride}; wanted one for both axes"
         )
     weight = _array(module.weight)
     bias = np.zeros(len(weight)) if module.bias is None else _array(module.bias)
-    sides = Padding(padding[0], padding[0], padding[1], padding[1])
     return Conv(
         site.name,
         site.inputs,
@@ -77,9 +81,22 @@ def _conv(module: nn.Conv2d, site: Site) -> Node:
         bias,
         site.fields or trivial_fields(len(weight)),
         stride=module.stride[0],
-        padding=sides,
+        padding=added(site.padding, _conv_padding(module)),
         groups=module.groups,
     )
+
+
+def _conv_padding(module: nn.Conv2d) -> Padding:
+    """Zeros that a Conv2d adds itself, given in numbers, as `same` or as `valid`."""
+    if module.padding == "valid":
+        return NO_PADDING
+    if module.padding == "same":
+        # Stride and dilation are 1. Of an odd number, torch adds the last one at the
+        # end (at::native::_convolution_same), as TensorFlow does.
+        rows, columns = (size - 1 for size in module.kernel_size)
+        return Padding(rows // 2, -(-rows // 2), columns // 2, -(-columns // 2))
+    rows, columns = cast("tuple[int, int]", module.padding)
+    return Padding(rows, rows, columns, columns)
 
 
 def _batch_norm(module: nn.BatchNorm2d, site: Site) -> Node:
@@ -149,7 +166,11 @@ def _pool_window(module: Any, site: Site) -> dict[str, Any]:
             f"{site.name}: stride {stride}; wanted one for both axes"
         )
     sides = Padding(padding[0], padding[0], padding[1], padding[1])
-    return {"kernel": kernel, "stride": stride[0], "padding": sides}
+    return {
+        "kernel": kernel,
+        "stride": stride[0],
+        "padding": added(site.padding, sides),
+    }
 
 
 def _average_pool(module: nn.AvgPool2d, site: Site) -> Node:
@@ -167,8 +188,23 @@ def _average_pool(module: nn.AvgPool2d, site: Site) -> Node:
 
 
 def _max_pool(module: nn.MaxPool2d, site: Site) -> Node:
-    """MaxPool2d."""
-    return MaxPool(site.name, site.inputs, **_pool_window(module, site))
+    """MaxPool2d.
+
+    Its own padding is below every number, a padded zero is one. Of numbers that are
+    not negative, both have the same maximum, if each window holds one of them.
+    """
+    pool = MaxPool(site.name, site.inputs, **_pool_window(module, site))
+    sides = pool.padding
+    inside = max(sides.top, sides.bottom) < pool.kernel[0] and (
+        max(sides.left, sides.right) < pool.kernel[1]
+    )
+    if site.padding != NO_PADDING and not (site.rectified and inside):
+        raise UnsupportedError(
+            f"{site.name}: MaxPool2d of {site.inputs[0]!r} with {site.padding} around "
+            f"it; wanted zeros only around the output of a ReLU, fewer than the kernel "
+            f"has (pad by MaxPool2d(padding=...))"
+        )
+    return pool
 
 
 def _global_average(module: nn.AdaptiveAvgPool2d, site: Site) -> Node:
@@ -204,6 +240,9 @@ LOWER: dict[type[nn.Module], Callable[[Any, Site], Node]] = {
     DiscMean: _mean,
     OrbitMaximum: _orbit_max,
 }
+
+PADDED = (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
+"""Modules that take in zeros that were padded around their input."""
 
 PASS_THROUGH = (nn.Identity, nn.Dropout, nn.Dropout2d)
 """Modules that do nothing in evaluation mode."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from escnn import nn as enn
 from torch import nn
+from torch.nn import functional as F
 
 from mobileq.collapse.collapse import collapse
 from mobileq.errors import MobileqError, UnsupportedError
@@ -140,13 +141,63 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, dilation=2)),
         "0: Conv2d with padding_mode 'zeros', dilation (2, 2); wanted zeros",
     ),
-    "padding by name": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding="same")),
-        "0: Conv2d with padding 'same', stride (1, 1); wanted numbers",
+    "reflecting pad": (
+        lambda: nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(3, 4, 3)),
+        "0.pad: pads with mode 'reflect', value 0; wanted mode 'constant' and value",
+    ),
+    "pad with ones": (
+        lambda: nn.Sequential(nn.ConstantPad2d(1, 1.0), nn.Conv2d(3, 4, 3)),
+        "0.pad: pads with mode 'constant', value 1.0; wanted mode 'constant' and value",
+    ),
+    "pad with ones by function": (
+        lambda: Plain(lambda x: torch.constant_pad_nd(x, (1, 1), 1)),
+        "constant_pad_nd: pads with mode 'constant', value 1; wanted mode",
+    ),
+    "pad that cuts": (
+        lambda: nn.Sequential(nn.ZeroPad2d((0, 1, -1, 0)), nn.Conv2d(3, 4, 3)),
+        "0.pad: pads by [0, 1, -1, 0]; wanted zeros around (B, C, H, W)",
+    ),
+    "pad of channels": (
+        lambda: Plain(lambda x: F.pad(x, (0, 0, 0, 0, 0, 2))),
+        "pad: pads by [0, 0, 0, 0, 0, 2]; wanted zeros around (B, C, H, W)",
+    ),
+    "pad of a flat tensor": (
+        lambda: nn.Sequential(nn.Flatten(), nn.ZeroPad2d((1, 0, 0, 0))),
+        "1.pad: pads by [1, 0, 0, 0]; wanted zeros around (B, C, H, W)",
+    ),
+    "pad before a ReLU": (
+        lambda: nn.Sequential(nn.ZeroPad2d(1), nn.ReLU(), nn.Conv2d(3, 4, 3)),
+        "1: reads 'image' with Padding(top=1, bottom=1, left=1, right=1) around it; "
+        "wanted padding only right before a Conv2d",
+    ),
+    "pad before a rectifying function": (
+        lambda: Plain(lambda x: F.pad(x, (0, 1)).relu()),
+        "relu: reads 'image' with Padding(top=0, bottom=0, left=0, right=1) around it",
+    ),
+    "pad before a sum": (
+        lambda: Plain(lambda x: F.pad(x, (1, 1)) + F.pad(x.relu(), (1, 1))),
+        "add: reads 'image' with Padding(top=0, bottom=0, left=1, right=1) around it",
+    ),
+    "pad before a mean over the grid": (
+        lambda: nn.Sequential(nn.ZeroPad2d(1), nn.AdaptiveAvgPool2d(1)),
+        "1: reads 'image' with Padding(",
+    ),
+    "pad at the end": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.ZeroPad2d(1)),
+        "the model's output: reads '0' with Padding(",
+    ),
+    "pad before a maximum of any sign": (
+        lambda: nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3)),
+        "1: MaxPool2d of 'image' with Padding(top=1, bottom=1, left=1, right=1) "
+        "around it; wanted zeros only around the output of a ReLU",
+    ),
+    "maximum of zeros alone": (
+        lambda: nn.Sequential(nn.ReLU(), nn.ZeroPad2d((0, 0, 2, 0)), nn.MaxPool2d(2)),
+        "2: MaxPool2d of '0' with Padding(top=2, bottom=0, left=0, right=0) around it",
     ),
     "two strides": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, stride=(1, 2))),
-        "0: Conv2d with padding (0, 0), stride (1, 2); wanted numbers, and one stride",
+        "0: Conv2d with stride (1, 2); wanted one for both axes",
     ),
     "two strides of a pool": (
         lambda: nn.Sequential(nn.MaxPool2d(3, (1, 2))),
