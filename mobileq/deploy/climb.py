@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.deploy.files import Deployment
+from mobileq.deploy.quantize import Quantized
 from mobileq.errors import DataError
 from mobileq.graph.graph import Graph
 from mobileq.quant.simulate import SimulatorRunner
@@ -78,24 +79,57 @@ def _climb(
         )
         for before, runner in itertools.pairwise(floats)
     ]
-    if made.spec is not None:
-        deployable = next(r for r in floats if r.name == graphs[-1].name)
-        rungs += _climb_int8(made, of_files, deployable, tolerances, images)
+    if made.quantized is not None:
+        fused = next(r for r in floats if r.name == graphs[-2].name)
+        branch = _climb_passes(made.quantized, fused, tolerances, images)
+        rungs += [rung for rung, _ in branch]
+        rungs += _climb_int8(
+            made.quantized, of_files, branch[-1][1], tolerances, images
+        )
     return tuple(rungs)
 
 
+def _climb_passes(
+    quantized: Quantized,
+    fused: Runner,
+    tolerances: Tolerances,
+    images: NDArray[np.uint8],
+) -> list[tuple[Rung, Runner]]:
+    """The rungs of the recipe's passes, each against the stage before it.
+
+    Passes rescale and shift tensors on purpose; only the logits can be compared.
+    """
+    found: list[tuple[Rung, Runner]] = []
+    before = fused
+    for stage in quantized.stages:
+        runner: Runner = Remembered(
+            GraphRunner(stage.graph, f"INT8 graph, {stage.name}")
+        )
+        exact = stage.preserves
+        rung = compare(
+            runner,
+            before,
+            images,
+            measure=Measure.RELATIVE if exact else Measure.SQNR,
+            limit=tolerances.float_error if exact else tolerances.sqnr_db,
+            order=[stage.graph.output],
+        )
+        found.append((rung, runner))
+        before = runner
+    return found
+
+
 def _climb_int8(
-    made: Deployment,
+    quantized: Quantized,
     of_files: Mapping[str, Runner],
     reference: Runner,
     tolerances: Tolerances,
     images: NDArray[np.uint8],
 ) -> list[Rung]:
     """The rungs of the integer files."""
-    assert made.spec is not None
-    spec = made.spec
-    order = _order(made.graph)
-    simulator: Runner = Remembered(SimulatorRunner(made.graph, spec))
+    graph, spec = quantized.graph, quantized.spec
+    order = _order(graph)
+    simulator: Runner = Remembered(SimulatorRunner(graph, spec))
     rungs = [
         compare(
             simulator,
@@ -127,8 +161,8 @@ def _climb_int8(
                 order=order,
             )
         )
-    if asymmetry(made.graph) is None:
-        motions = made.graph.input.fields.motions
+    if asymmetry(graph) is None:
+        motions = graph.input.fields.motions
         turned: list[Runner] = [simulator, *integer.values()]
         rungs += [check_symmetry(runner, images, motions) for runner in turned]
     return rungs

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mobileq.bundle import Bundle, refuse_existing, write_bundle
 from mobileq.checkpoint import load_checkpoint
 from mobileq.collapse.collapse import collapse
-from mobileq.deploy.climb import climb
+from mobileq.data.transforms import center_crop
+from mobileq.deploy.climb import check_images, climb
 from mobileq.deploy.files import FORMATS, Report, check_formats, deploy
 from mobileq.deploy.manifest import manifest_of
 from mobileq.recipe import Recipe
@@ -32,6 +33,7 @@ def export_checkpoint(
     recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
     overwrite: bool = False,
     images: NDArray[np.uint8] | None = None,
+    calibration: NDArray[np.uint8] | None = None,
     report: Report = lambda message: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle.
@@ -44,6 +46,8 @@ def export_checkpoint(
         recipe: How to quantize.
         overwrite: Replace an existing bundle.
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
+        calibration: (N, H, W, C) uint8 like those that the network is for; used where
+            the recipe asks for images, and in place of missing statistics.
         report: Called with a line before each step.
 
     Raises:
@@ -70,6 +74,7 @@ def export_checkpoint(
         recipe=recipe,
         overwrite=overwrite,
         images=images,
+        calibration=calibration,
         origin=origin,
         report=report,
     )
@@ -86,6 +91,7 @@ def export_module(
     overwrite: bool = False,
     pixels: PixelMap = PixelMap(),  # noqa: B008  (frozen)
     images: NDArray[np.uint8] | None = None,
+    calibration: NDArray[np.uint8] | None = None,
     origin: Mapping[str, Any] | None = None,
     report: Report = lambda message: None,
 ) -> Bundle:
@@ -101,6 +107,8 @@ def export_module(
         overwrite: Replace an existing bundle.
         pixels: How 8-bit pixels become what the network was trained on.
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
+        calibration: (N, H, W, C) uint8 like those that the network is for; used where
+            the recipe asks for images, and in place of missing statistics.
         origin: Where the network comes from, for the manifest.
         report: Called with a line before each step.
 
@@ -110,11 +118,37 @@ def export_module(
     """
     check_formats(formats)
     refuse_existing(out, overwrite=overwrite)
+    if images is not None:
+        check_images(images, shape)
+    if calibration is not None:
+        calibration = _fitted(calibration, shape)
     report("collapsing to plain convolutions")
     collapsed = collapse(model, shape, pixel_scale=pixels.scale, pixel_zero=pixels.zero)
-    made = deploy(collapsed, int8=int8, formats=formats, recipe=recipe, report=report)
+    made = deploy(
+        collapsed,
+        int8=int8,
+        formats=formats,
+        recipe=recipe,
+        calibration=calibration,
+        report=report,
+    )
     report("climbing the verification ladder")
     rungs = climb(model, made, images=images)
     require(rungs)
     manifest = {**(origin or {}), **manifest_of(made, recipe, rungs)}
     return write_bundle(out, made.files, manifest, overwrite=overwrite)
+
+
+def _fitted(
+    images: NDArray[np.uint8], shape: tuple[int, int, int]
+) -> NDArray[np.uint8]:
+    """Calibration images, cropped to a square input if they are larger than it.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    square = images.ndim == 4 and shape[1] == shape[2]
+    if square and shape[1] < min(images.shape[1:3]):
+        images = center_crop(images, shape[1])
+    check_images(images, shape)
+    return images

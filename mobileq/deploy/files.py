@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mobileq.collapse.collapse import CollapsedModel
+from mobileq.deploy.quantize import Quantized, quantize
 from mobileq.errors import InputError
 from mobileq.graph.graph import Graph
-from mobileq.passes.pipeline import StagedGraph, run_pipeline
-from mobileq.quant.derive import derive_spec
-from mobileq.quant.ranges import Range, statistical_ranges
-from mobileq.quant.spec import QuantSpec
+from mobileq.passes.pipeline import FINISH, PREPARE, StagedGraph, run_pipeline
 from mobileq.recipe import Recipe
 
 FORMATS = ("onnx", "tflite")
@@ -25,21 +26,20 @@ class Deployment:
 
     Attributes:
         collapsed: The network without escnn.
-        stages: The graph after each pass; the last one is deployable.
-        ranges: Range of each tensor that has one of its own.
-        spec: All integers; None for a float export.
+        stages: The graph after each pass that every export applies; the last one is
+            what the float files compute.
+        quantized: The network in integers; None for a float export.
         files: Content by file name.
     """
 
     collapsed: CollapsedModel
     stages: tuple[StagedGraph, ...]
-    ranges: Mapping[str, Range]
-    spec: QuantSpec | None
+    quantized: Quantized | None
     files: Mapping[str, bytes]
 
     @property
     def graph(self) -> Graph:
-        """The deployable graph."""
+        """The deployable graph of the float files."""
         return self.stages[-1].graph
 
 
@@ -49,6 +49,7 @@ def deploy(
     int8: bool = True,
     formats: Sequence[str] = FORMATS,
     recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    calibration: NDArray[np.uint8] | None = None,
     report: Report = lambda message: None,
 ) -> Deployment:
     """Run the passes, quantize and make the files; nothing is verified or written.
@@ -58,26 +59,27 @@ def deploy(
         int8: Make INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize.
+        calibration: (N, H, W, C) uint8 images for a recipe that asks for them.
         report: Called with a line before each step.
 
     Raises:
         MobileqError: the graph cannot be deployed.
     """
     report("folding BatchNorm, snapping orbits")
-    stages = run_pipeline(collapsed.graph)
-    graph = stages[-1].graph
-    ranges: Mapping[str, Range] = {}
-    spec = None
+    prepared = run_pipeline(collapsed.graph, PREPARE)
+    fused = prepared[-1]
+    finished = run_pipeline(fused.graph, (FINISH,), name=fused.name)[1:]
+    quantized = None
     if int8:
-        report("quantizing")
-        ranges = statistical_ranges(graph, sigmas=recipe.sigmas)
-        spec = derive_spec(graph, ranges, per_channel=recipe.per_channel)
+        quantized = quantize(
+            fused.graph, recipe, calibration=calibration, report=report
+        )
     files: dict[str, bytes] = {}
     for name in FORMATS:
         if name in formats:
             report(f"writing {name}")
-            files |= _write(name, graph, spec)
-    return Deployment(collapsed, stages, ranges, spec, files)
+            files |= _write(name, finished[-1].graph, quantized)
+    return Deployment(collapsed, (*prepared, *finished), quantized, files)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -93,19 +95,21 @@ def check_formats(formats: Sequence[str]) -> None:
             raise InputError(f"format is {name!r}; wanted {', '.join(FORMATS)}")
 
 
-def _write(name: str, graph: Graph, spec: QuantSpec | None) -> dict[str, bytes]:
+def _write(name: str, graph: Graph, quantized: Quantized | None) -> dict[str, bytes]:
     """Files of one format."""
     if name == "onnx":
         from mobileq_onnx import float_writer, qdq_writer
 
         files = {"model.float.onnx": float_writer.write_float(graph)}
-        if spec is not None:
-            files["model.int8.onnx"] = qdq_writer.write_int8(graph, spec)
+        if quantized is not None:
+            integers = qdq_writer.write_int8(quantized.graph, quantized.spec)
+            files["model.int8.onnx"] = integers
         return files
     from mobileq_tflite import float_writer as tflite_float
     from mobileq_tflite import int8_writer
 
     files = {"model.float.tflite": tflite_float.write_float(graph)}
-    if spec is not None:
-        files["model.int8.tflite"] = int8_writer.write_int8(graph, spec)
+    if quantized is not None:
+        integers = int8_writer.write_int8(quantized.graph, quantized.spec)
+        files["model.int8.tflite"] = integers
     return files

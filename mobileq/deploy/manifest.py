@@ -42,14 +42,17 @@ def manifest_of(
         "ladder": [rung.to_dict() for rung in rungs],
         "environment": _environment(),
     }
-    if made.spec is not None:
-        output = made.spec.activations[made.graph.output]
+    if made.quantized is not None:
+        quantized = made.quantized
+        output = quantized.spec.activations[quantized.graph.output]
         manifest["recipe"] = recipe.to_dict()
         manifest["quantization"] = {
             "output": {"scale": output.scale, "zero_point": output.zero_point},
+            "passes": [stage.name for stage in quantized.stages],
+            "notes": list(quantized.notes),
             "ranges": {
                 name: {"low": r.low, "high": r.high, "source": r.source}
-                for name, r in made.ranges.items()
+                for name, r in quantized.ranges.items()
             },
         }
     return manifest

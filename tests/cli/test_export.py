@@ -7,12 +7,21 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import Cli
 from mobileq.bundle import open_bundle
-from mobileq.checkpoint import load_checkpoint, save_checkpoint
+from mobileq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mobileq.deploy import export_checkpoint, export_module
+from mobileq.errors import DataError
+from mobileq.models.build import build_model
+from mobileq.models.spec import ModelSpec
+from mobileq.recipe import load_recipe
+from support.networks import normalized, random_pixels, randomize_norms
+
+SMALL = ModelSpec(group="C4", width=0.05, input_size=17)
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +65,103 @@ def test_float_export_of_one_format(checkpoint: Path, cli: Cli, tmp_path: Path) 
     manifest = open_bundle(out).manifest
     assert set(manifest["files"]) == {"model.float.onnx"}
     assert "quantization" not in manifest
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with the statistics of noise, as a .pt file."""
+    shape = (SMALL.in_channels, SMALL.input_size, SMALL.input_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build_model(SMALL)
+        randomize_norms(network, normalized(random_pixels(16, shape, 0)))
+    path = tmp_path_factory.mktemp("small") / "small.pt"
+    save_checkpoint(path, Checkpoint(SMALL, network.state_dict(), {}))
+    return path
+
+
+def test_a_recipe_that_needs_images_says_so(
+    small: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """Exit code 2, one line that names the option, nothing written."""
+    out = tmp_path / "x.mobileq"
+    done = cli(["export", small, "--int8", "--recipe", "calibrated", "--out", out])
+    assert done.returncode == 2
+    assert "recipe 'calibrated' needs calibration images" in done.stderr
+    assert "--calibration" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        ((2, 17, 17, 3), np.float32),
+        ((2, 16, 17, 3), np.uint8),
+        ((0, 17, 17, 3), np.uint8),
+    ],
+)
+def test_calibration_images_that_do_not_fit(
+    shape: tuple[int, ...], kind: type[np.generic], small: Path, tmp_path: Path
+) -> None:
+    """Another type, too small a grid and no image are refused, nothing is written."""
+    out = tmp_path / "x.mobileq"
+    with pytest.raises(DataError, match=r"wanted uint8 of shape \(N, 17, 17, 3\)"):
+        export_checkpoint(
+            small,
+            out,
+            recipe=load_recipe("calibrated"),
+            calibration=np.zeros(shape, kind),  # type: ignore[arg-type]
+        )
+    assert not out.exists()
+
+
+@pytest.mark.slow
+def test_calibration_images_are_used(small: Path, cli: Cli, tmp_path: Path) -> None:
+    """A .npy file of larger images makes a bundle whose ranges rest on it."""
+    images = random_pixels(8, (3, 19, 19), 1)
+    np.save(tmp_path / "images.npy", images)
+    np.save(tmp_path / "seen.npy", images[:4, 1:18, 1:18])
+    options = ["--recipe", "calibrated", "--calibration", "images.npy", "--int8"]
+    options += ["--images", "seen.npy", "--out", "x.mobileq", "-q"]
+    done = cli(["export", small, *options])
+    assert done.returncode == 0, done.stderr
+    manifest = open_bundle(tmp_path / "x.mobileq").manifest
+    assert manifest["recipe"]["name"] == "calibrated"
+    assert manifest["quantization"]["notes"] == []
+    found = manifest["quantization"]["ranges"]
+    sources = {name: entry["source"] for name, entry in found.items()}
+    assert sources.pop("input", "8-bit pixel") == "8-bit pixel"
+    assert not any("sigma" in source for source in sources.values())
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_networks_without_statistics_leave_a_note(given: bool, tmp_path: Path) -> None:
+    """It says what means and ranges rest on, whether or not there were images."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, stride=2, padding=1),
+            torch.nn.ReLU6(),
+            torch.nn.Conv2d(8, 8, 1),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(1),
+            torch.nn.Flatten(),
+            torch.nn.Linear(8, 3),
+        ).eval()
+    pixels = random_pixels(8, (3, 9, 9), 2)
+    out = tmp_path / "x.mobileq"
+    bundle = export_module(
+        network,
+        (3, 9, 9),
+        out=out,
+        images=pixels[:4],
+        calibration=pixels if given else None,
+    )
+    (note,) = bundle.manifest["quantization"]["notes"]
+    assert note.startswith("no BatchNorm statistics")
+    assert ("8 calibration images" if given else "made-up images") in note
+    assert open_bundle(out).manifest["quantization"]["notes"] == [note]
 
 
 class _Bomb:
