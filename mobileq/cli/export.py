@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mobileq.bundle import Bundle
+    from mobileq.recipe import Recipe
 
 _UNITS = {
     "relative error": "relative",
@@ -38,7 +39,14 @@ def export(
     ] = "onnx,tflite",
     recipe: Annotated[
         str, typer.Option(help="Name of a shipped recipe, or a TOML file.")
-    ] = "default",
+    ] = "dfq",
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            help="Images that a recipe may ask for: .npy, uint8, (N, H, W, C), or a "
+            "directory with PCam's HDF5 files (their training split)."
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle.")
     ] = False,
@@ -49,6 +57,12 @@ def export(
             "by default."
         ),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Say what was done to each layer and what it costs."
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
     ] = False,
@@ -58,14 +72,20 @@ def export(
     from mobileq.bundle import refuse_existing as refuse_existing_bundle
     from mobileq.checkpoint import resolve
     from mobileq.cli.output import console
+    from mobileq.errors import InputError
     from mobileq.recipe import load_recipe
 
+    if explain and not int8:
+        raise InputError(
+            "an explanation is of a quantized network; wanted --int8 with --explain"
+        )
     target = out or Path(Path(model).stem + SUFFIX)
     # Whatever can be refused is refused before anything heavy is imported.
     chosen = load_recipe(recipe)
     resolve(model)
     refuse_existing_bundle(target, overwrite=overwrite)
     pictures = None if images is None else _load_images(images)
+    given = None if calibration is None else _load_calibration(calibration, chosen)
     from mobileq.deploy import export_checkpoint
 
     screen = console()
@@ -78,17 +98,38 @@ def export(
             recipe=chosen,
             overwrite=overwrite,
             images=pictures,
+            calibration=given,
+            explain=explain,
             report=lambda message: status.update(message),
         )
     if quiet:
         typer.echo(str(bundle.path))
         return
     _show(bundle)
+    if explain:
+        _show_explanation(bundle)
 
 
 def _motion(turns: int, mirrored: bool) -> str:
     """A motion of the grid in words."""
     return "mirroring it" if mirrored else f"Turning the image by {90 * turns} degrees"
+
+
+def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
+    """Calibration images of a .npy file or of PCam's training split.
+
+    Raises:
+        DataError: neither, or damaged.
+    """
+    if not path.is_dir():
+        return _load_images(path)
+    import numpy as np
+
+    from mobileq.data.pcam import open_pcam
+
+    patches = open_pcam(path, "train")
+    count = min(len(patches), recipe.image_count)
+    return patches.read(np.linspace(0, len(patches) - 1, count).astype(np.int64))
 
 
 def _load_images(path: Path) -> NDArray[np.uint8]:
@@ -139,6 +180,8 @@ def _show(bundle: Bundle) -> None:
             "ok" if rung["passed"] else "BROKEN",
         )
     screen.print(ladder)
+    for note in bundle.manifest.get("quantization", {}).get("notes", ()):
+        screen.print(f"Note: {note}", soft_wrap=True)
     symmetry = bundle.manifest["exact_symmetry"]
     if symmetry["motions"]:
         verbs = [_motion(turns, mirrored) for turns, mirrored in symmetry["motions"]]
@@ -147,3 +190,46 @@ def _show(bundle: Bundle) -> None:
         screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
     for name, entry in bundle.manifest["files"].items():
         screen.print(f"{bundle.path / name}  {entry['bytes']:,} bytes", soft_wrap=True)
+
+
+MOST_COSTLY = 10
+"""Layers in the table on the terminal; explain.json has all."""
+
+
+def _show_explanation(bundle: Bundle) -> None:
+    """Print the layers that cost most."""
+    import json
+
+    from rich import box
+    from rich.table import Table
+
+    from mobileq.cli.output import console
+    from mobileq.deploy.explain import DATA, Explanation
+
+    found = Explanation.from_dict(json.loads(bundle.read(DATA)))
+    table = Table(
+        title="What costs most (dB of SQNR; the logits' with one layer quantized)",
+        title_justify="left",
+        box=box.SIMPLE,
+        pad_edge=False,
+        padding=(0, 1),
+    )
+    table.add_column("layer", no_wrap=True)
+    for column in ("logits", "weights", "tensor", "factors", "absorbed", "range"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in found.by_cost[:MOST_COSTLY]:
+        weights = layer.weight_sqnr_db
+        table.add_row(
+            layer.name,
+            f"{layer.cost_db:.1f}",
+            "" if weights is None else f"{weights:.1f}",
+            f"{layer.tensor_sqnr_db:.1f}",
+            f"{layer.factors[0]:.2g}..{layer.factors[1]:.2g}",
+            f"{layer.absorbed:.2g}",
+            f"{layer.low:.3g}..{layer.high:.3g}",
+        )
+    screen = console()
+    screen.print(table)
+    screen.print(found.headline, soft_wrap=True)
+    for note in found.notes:
+        screen.print(f"Note: {note}", soft_wrap=True)

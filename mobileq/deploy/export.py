@@ -14,9 +14,11 @@ from mobileq.checkpoint import load_checkpoint
 from mobileq.collapse.collapse import collapse
 from mobileq.data.transforms import center_crop
 from mobileq.deploy.climb import check_images, climb
-from mobileq.deploy.files import FORMATS, Report, check_formats, deploy
+from mobileq.deploy.files import FORMATS, Deployment, Report, check_formats, deploy
 from mobileq.deploy.manifest import manifest_of
+from mobileq.errors import InputError
 from mobileq.recipe import Recipe
+from mobileq.verify.images import verification_images
 from mobileq.verify.ladder import require
 from mobileq.verify.runner import PixelMap
 
@@ -34,6 +36,7 @@ def export_checkpoint(
     overwrite: bool = False,
     images: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
+    explain: bool = False,
     report: Report = lambda message: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle.
@@ -48,6 +51,8 @@ def export_checkpoint(
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
         calibration: (N, H, W, C) uint8 like those that the network is for; used where
             the recipe asks for images, and in place of missing statistics.
+        explain: Add `explain.json` and `explain.svg`: what was done to each layer, and
+            what it costs.
         report: Called with a line before each step.
 
     Raises:
@@ -75,6 +80,7 @@ def export_checkpoint(
         overwrite=overwrite,
         images=images,
         calibration=calibration,
+        explain=explain,
         origin=origin,
         report=report,
     )
@@ -92,6 +98,7 @@ def export_module(
     pixels: PixelMap = PixelMap(),  # noqa: B008  (frozen)
     images: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
+    explain: bool = False,
     origin: Mapping[str, Any] | None = None,
     report: Report = lambda message: None,
 ) -> Bundle:
@@ -109,6 +116,8 @@ def export_module(
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
         calibration: (N, H, W, C) uint8 like those that the network is for; used where
             the recipe asks for images, and in place of missing statistics.
+        explain: Add `explain.json` and `explain.svg`: what was done to each layer, and
+            what it costs.
         origin: Where the network comes from, for the manifest.
         report: Called with a line before each step.
 
@@ -117,6 +126,10 @@ def export_module(
             written then.
     """
     check_formats(formats)
+    if explain and not int8:
+        raise InputError(
+            "an explanation is of a quantized network; wanted --int8 with --explain"
+        )
     refuse_existing(out, overwrite=overwrite)
     if images is not None:
         check_images(images, shape)
@@ -135,8 +148,28 @@ def export_module(
     report("climbing the verification ladder")
     rungs = climb(model, made, images=images)
     require(rungs)
+    files = made.files
+    if explain:
+        report("explaining, layer by layer")
+        files = {**files, **_explained(made, recipe, out.stem, images)}
     manifest = {**(origin or {}), **manifest_of(made, recipe, rungs)}
-    return write_bundle(out, made.files, manifest, overwrite=overwrite)
+    return write_bundle(out, files, manifest, overwrite=overwrite)
+
+
+def _explained(
+    made: Deployment, recipe: Recipe, network: str, images: NDArray[np.uint8] | None
+) -> Mapping[str, bytes]:
+    """Files that say what quantization did to each layer."""
+    # Imported late: it draws, and few want it.
+    from mobileq.deploy.explain import explain, explanation_files
+
+    notes: tuple[str, ...] = ()
+    if images is None:
+        images = verification_images(made.graph.input.shape)
+        notes = ("measured on synthetic tissue (give --images for others)",)
+    return explanation_files(
+        explain(made, recipe, images, network=network, notes=notes)
+    )
 
 
 def _fitted(

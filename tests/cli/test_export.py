@@ -15,6 +15,7 @@ from conftest import Cli
 from mobileq.bundle import open_bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mobileq.deploy import export_checkpoint, export_module
+from mobileq.deploy.explain import Explanation
 from mobileq.errors import DataError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
@@ -260,3 +261,23 @@ def test_models_lists_what_is_shipped(cli: Cli) -> None:
     for entry in found.values():
         assert 0.5 < entry["training"]["test"]["accuracy"] <= 1
         assert Path(entry["path"]).stat().st_size < 2_000_000
+
+
+@pytest.mark.slow
+def test_an_explanation_is_part_of_the_bundle(cli: Cli, tmp_path: Path) -> None:
+    """Its files have hashes in the manifest, and the output names the worst layer."""
+    done = cli(
+        ["export", "pcam-conventional", "--int8", "--explain", "--out", "e.mobileq"]
+    )
+    assert done.returncode == 0, done.stderr
+    bundle = open_bundle(tmp_path / "e.mobileq")
+    found = Explanation.from_dict(json.loads(bundle.read("explain.json")))
+    assert "explain.svg" in bundle.manifest["files"]
+    assert f"{found.worst.name} costs most" in done.stdout
+
+
+def test_an_explanation_needs_integers(cli: Cli) -> None:
+    """Without --int8 it is refused before anything is read."""
+    done = cli(["export", "pcam-conventional", "--explain"])
+    assert done.returncode == 2
+    assert "wanted --int8 with --explain" in done.stderr
