@@ -201,6 +201,7 @@ def _show_explanation(bundle: Bundle) -> None:
     import json
 
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from mobileq.cli.output import console
@@ -214,22 +215,26 @@ def _show_explanation(bundle: Bundle) -> None:
         pad_edge=False,
         padding=(0, 1),
     )
-    table.add_column("layer", no_wrap=True)
-    for column in ("logits", "weights", "tensor", "factors", "absorbed", "range"):
+    # On a narrow terminal names are folded; numbers never are.
+    table.add_column("layer", overflow="fold")
+    columns = ["logits", "weights", "tensor", "factors", "range"]
+    absorbed = any(layer.absorbed for layer in found.layers)
+    for column in [*columns, "absorbed"] if absorbed else columns:
         table.add_column(column, justify="right", no_wrap=True)
     for layer in found.by_cost[:MOST_COSTLY]:
         weights = layer.weight_sqnr_db
-        table.add_row(
-            layer.name,
+        cells = [
+            escape(layer.name),
             f"{layer.cost_db:.1f}",
             "" if weights is None else f"{weights:.1f}",
             f"{layer.tensor_sqnr_db:.1f}",
             f"{layer.factors[0]:.2g}..{layer.factors[1]:.2g}",
-            f"{layer.absorbed:.2g}",
             f"{layer.low:.3g}..{layer.high:.3g}",
-        )
+        ]
+        table.add_row(*cells, *([f"{layer.absorbed:.2g}"] if absorbed else []))
     screen = console()
     screen.print(table)
-    screen.print(found.headline, soft_wrap=True)
+    # Advice names tables of a recipe, such as [ranges], which are no markup.
+    screen.print(found.headline, soft_wrap=True, markup=False)
     for note in found.notes:
-        screen.print(f"Note: {note}", soft_wrap=True)
+        screen.print(f"Note: {note}", soft_wrap=True, markup=False)

@@ -161,11 +161,11 @@ def _explained(
 ) -> Mapping[str, bytes]:
     """Files that say what quantization did to each layer."""
     # Imported late: it draws, and few want it.
-    from mobileq.deploy.explain import explain, explanation_files
+    from mobileq.deploy.explain import MOST_IMAGES, explain, explanation_files
 
     notes: tuple[str, ...] = ()
     if images is None:
-        images = verification_images(made.graph.input.shape)
+        images = verification_images(made.graph.input.shape, count=MOST_IMAGES)
         notes = ("measured on synthetic tissue (give --images for others)",)
     return explanation_files(
         explain(made, recipe, images, network=network, notes=notes)

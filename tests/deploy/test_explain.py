@@ -9,9 +9,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from mobileq.collapse.collapse import collapse
-from mobileq.deploy.explain import DATA, PICTURE, Explanation, explain
+from mobileq.deploy.explain import DATA, PICTURE, ChannelRanges, Explanation, explain
+from mobileq.deploy.explain.advice import advice
 from mobileq.deploy.explain.files import explanation_files
 from mobileq.deploy.explain.moves import absorbed_shifts, channel_factors
 from mobileq.deploy.files import Deployment, deploy
@@ -146,3 +149,52 @@ def test_a_float_export_has_nothing_to_explain() -> None:
     made = replace(_deployed(), quantized=None)
     with pytest.raises(InputError, match="--int8"):
         explain(made, RECIPE, _pixels())
+
+
+@cache
+def _uneven() -> Explanation:
+    """A chain whose channels were scaled by up to a thousand, equalized as in DFQ."""
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 6, 3)
+    factors = torch.logspace(-1.5, 1.5, 8)
+    with torch.no_grad():
+        first.weight *= factors.reshape(-1, 1, 1, 1)
+        first.bias *= factors  # type: ignore[operator]
+        second.weight /= factors.reshape(1, -1, 1, 1)
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2)]
+    network = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), *head)
+    recipe = Recipe(
+        passes=("equalize", "correct-bias"),
+        activation_weight=0.0,
+        granularity="per-tensor",
+    )
+    shape = (3, 9, 9)
+    made = deploy(collapse(network, shape), recipe=recipe, formats=("tflite",))
+    return explain(made, recipe, random_pixels(4, shape, 0))
+
+
+def test_equalized_channels_are_closer() -> None:
+    """The paper's figure: ranges a thousand apart come within a few of each other."""
+    layer = _uneven().widest
+    assert layer is not None
+    assert layer.weights_before is not None
+    assert layer.weights_after is not None
+    assert layer.weights_before.spread > 500
+    # What two random 3x3 filters of 27 weights differ by, with room.
+    assert layer.weights_after.spread < 3
+    assert layer.factors[1] / layer.factors[0] > 300
+
+
+def test_a_range_that_is_too_narrow_is_told_from_one_that_is_too_wide() -> None:
+    """Beyond one end is cut off, even where the width would have been enough."""
+    seen = ChannelRanges((-1.0, 0.0), (0.5, 1.0))
+    exact = replace(_explained().worst, tensor_after=seen, low=-1.0, high=1.0)
+    assert exact.cut_off == 0
+    assert exact.filled == pytest.approx(1)
+    moved = replace(exact, low=-3.0, high=0.0, cost_db=10.0)
+    assert moved.filled == pytest.approx(2 / 3)
+    assert moved.cut_off == pytest.approx(1 / 3)
+    said = advice(moved, RECIPE, weights_alone_db=50.0, tensor_alone_db=10.0)
+    assert "widen it" in said
+    weights = advice(moved, RECIPE, weights_alone_db=10.0, tensor_alone_db=50.0)
+    assert "Its weights are the cause" in weights

@@ -5,11 +5,12 @@ explanation_files(explanation) -> files          explain.json, explain.svg
 """
 
 from mobileq.deploy.explain.files import DATA, PICTURE, explanation_files
-from mobileq.deploy.explain.measure import explain
+from mobileq.deploy.explain.measure import MOST_IMAGES, explain
 from mobileq.deploy.explain.report import ChannelRanges, Explanation, LayerReport
 
 __all__ = [
     "DATA",
+    "MOST_IMAGES",
     "PICTURE",
     "ChannelRanges",
     "Explanation",

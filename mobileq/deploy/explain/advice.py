@@ -10,6 +10,9 @@ HARMLESS_DB = 40.0
 
 HALF = 0.5
 
+CUT_OFF = 0.01
+"""Less than two of the 255 steps of a range; rounding alone is off by half a step."""
+
 
 def advice(
     layer: LayerReport,
@@ -51,10 +54,11 @@ def _for_weights(layer: LayerReport, recipe: Recipe) -> str:
 
 def _for_tensor(layer: LayerReport, recipe: Recipe) -> str:
     """What helps a layer whose tensor suffers."""
-    if layer.filled > 1:
+    if layer.cut_off > CUT_OFF:
         return (
-            f"the images take {layer.filled:.0%} of its range ({layer.source}) and are "
-            f"cut off; widen it ([ranges] sigmas) or measure it (--recipe calibrated)"
+            f"the images go {layer.cut_off:.0%} beyond its range ({layer.source}) and "
+            f"are cut off; widen it ([ranges] sigmas) or measure it (--recipe "
+            f"calibrated)"
         )
     if layer.filled < HALF:
         return (

@@ -16,4 +16,4 @@ def explanation_files(explanation: Explanation) -> dict[str, bytes]:
     from mobileq.deploy.explain.plot import picture
 
     text = json.dumps(explanation.to_dict(), allow_nan=False, separators=(",", ":"))
-    return {DATA: f"{text}\n".encode(), PICTURE: picture(explanation, "svg")}
+    return {DATA: f"{text}\n".encode(), PICTURE: picture(explanation)}

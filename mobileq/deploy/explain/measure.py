@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,15 +125,16 @@ def _reports(
     fused: Graph, quantized: Quantized, seen: _Seen
 ) -> tuple[LayerReport, ...]:
     """A report of each layer, in the order of the graph."""
-    rescaling, shifting = ("equalized", "balanced"), ("absorbed",)
-    factors = _Pass.of(fused, quantized, rescaling, channel_factors)
-    shifts = _Pass.of(fused, quantized, shifting, absorbed_shifts)
+    equalized = _Pass.of(fused, quantized, "equalized", channel_factors)
+    balanced = _Pass.of(fused, quantized, "balanced", channel_factors)
+    shifts = _Pass.of(fused, quantized, "absorbed", absorbed_shifts)
     costs = layer_costs(seen.costs)
     reports = []
     for node in quantized.graph.nodes:
         if not isinstance(node, Conv | Linear | Add):
             continue
-        own = factors.at(node, quantized.graph, 1.0)
+        own = equalized.at(node, quantized.graph, 1.0)
+        own = own * balanced.at(node, quantized.graph, 1.0)
         before, after = _tensors(node, fused, quantized, seen)
         cap = cap_of(quantized.graph, node)
         name = node.name if cap is None else cap.name
@@ -177,13 +178,13 @@ class _Pass:
         cls,
         fused: Graph,
         quantized: Quantized,
-        names: Sequence[str],
+        name: str,
         solve: Callable[[Graph, Graph], Mapping[str, PerChannel]],
     ) -> _Pass:
-        """Compare the stages before and after the first pass of some names."""
+        """Compare the stages before and after a pass."""
         before = fused
         for stage in quantized.stages:
-            if stage.name in names:
+            if stage.name == name:
                 return cls(stage.graph, solve(before, stage.graph))
             before = stage.graph
         return cls(None, {})

@@ -30,19 +30,14 @@ BEFORE, AFTER, WEIGHTS, TENSOR, COST = (
 
 GREY = "#777777"
 LARGEST_DB = 90.0
-"""End of the scale."""
+"""End of the scale; what is larger is drawn there."""
 
 ROW = 0.165
 """Height of a layer's line, inches."""
 
 
-def picture(explanation: Explanation, kind: str) -> bytes:
-    """Draw an explanation; equal ones give equal bytes.
-
-    Args:
-        explanation: What to draw.
-        kind: `svg` or `png`.
-    """
+def picture(explanation: Explanation) -> bytes:
+    """Draw an explanation as SVG; equal ones give equal bytes."""
     # The user's own settings of matplotlib are left out, and are as before afterwards.
     with mpl.rc_context():
         mpl.rcdefaults()
@@ -59,10 +54,8 @@ def picture(explanation: Explanation, kind: str) -> bytes:
         figure = _figure(explanation)
         file = io.BytesIO()
         # A date or a version would make equal pictures differ.
-        nobody = (
-            {"Date": None, "Creator": None} if kind == "svg" else {"Software": None}
-        )
-        figure.savefig(file, format=kind, dpi=130, metadata=nobody)
+        nobody = {"Date": None, "Creator": None}
+        figure.savefig(file, format="svg", metadata=nobody)
     return file.getvalue()
 
 
@@ -70,7 +63,7 @@ def _figure(explanation: Explanation) -> Figure:
     """All panels."""
     height = max(7.0, 2.0 + ROW * len(explanation.layers))
     figure = Figure(figsize=(14.5, height))
-    top = 1 - 1.15 / height
+    top = 1 - 1.3 / height
     grid = GridSpec(
         2,
         3,
@@ -109,11 +102,22 @@ def _figure(explanation: Explanation) -> Figure:
 
 def _draw_channels(figure: Figure, grid: GridSpec, layer: LayerReport) -> None:
     """The four panels of one layer."""
+    factors = f"factors {layer.factors[0]:.2g} to {layer.factors[1]:.2g}"
     rows = (
-        ("weights", layer.weights_before, layer.weights_after),
-        ("tensor", layer.tensor_before, layer.tensor_after),
+        (
+            "weights",
+            "its weights, whose channels were furthest apart",
+            layer.weights_before,
+            layer.weights_after,
+        ),
+        (
+            "tensor",
+            f"what it makes ({factors})",
+            layer.tensor_before,
+            layer.tensor_after,
+        ),
     )
-    for row, (what, before, after) in enumerate(rows):
+    for row, (what, title, before, after) in enumerate(rows):
         if before is None or after is None:
             continue
         order = np.argsort(before.largest, kind="stable")[::-1]
@@ -122,14 +126,16 @@ def _draw_channels(figure: Figure, grid: GridSpec, layer: LayerReport) -> None:
         right.tick_params(labelleft=False)
         _draw_ranges(left, before, order, BEFORE)
         _draw_ranges(right, after, order, AFTER)
-        name = layer.name if row == 0 else f"{layer.name}, what it makes"
-        left.set_title(f"{name}\nas trained", loc="left")
-        factors = f"factors {layer.factors[0]:.2g} to {layer.factors[1]:.2g}"
-        right.set_title(
-            f"after the passes ({factors})" if row == 0 else "after the passes",
-            loc="left",
-        )
+        left.set_title("as trained", loc="left")
+        right.set_title("after the passes", loc="left")
         left.set_ylabel(f"{what} / largest one")
+        place = left.get_position()
+        figure.text(
+            place.x0,
+            place.y1 + 0.3 / figure.get_figheight(),
+            f"{layer.name}: {title}",
+            fontsize=10.5,
+        )
 
 
 def _draw_ranges(
@@ -138,20 +144,16 @@ def _draw_ranges(
     """A bar from the smallest to the largest value of each channel."""
     unit = max(float(ranges.largest.max()), 1e-30)
     low, high = np.asarray(ranges.low)[order], np.asarray(ranges.high)[order]
-    at = np.arange(len(low))
-    axes.axhline(0, color=GREY, linewidth=0.6, zorder=1)
-    axes.bar(at, (high - low) / unit, 0.8, low / unit, color=color, zorder=2)
-    axes.set_xlim(-0.8, len(low) - 0.2)
-    axes.set_ylim(-1.08, 1.08)
-    axes.set_xlabel("output channel, widest as trained first")
-    axes.text(
-        0.985,
-        0.97,
-        f"widest : narrowest = {ranges.spread:.3g}",
-        transform=axes.transAxes,
-        ha="right",
-        va="top",
-    )
+    edges = np.arange(len(low) + 1)
+    # One outline: bars of hundreds of channels are narrower than a pixel.
+    axes.stairs(high / unit, edges, baseline=low / unit, fill=True, color=color)
+    axes.axhline(0, color=GREY, linewidth=0.6)
+    axes.set_xlim(0, len(low))
+    axes.set_ylim(-0.04 if low.min() >= 0 else -1.08, 1.08)
+    axes.set_xlabel("output channels, widest as trained first")
+    digits = 1 if ranges.spread < 100 else 0
+    spread = f"widest : narrowest = {ranges.spread:,.{digits}f}"
+    axes.set_title(spread, loc="right", color=GREY)
 
 
 def _draw_costs(figure: Figure, grid: GridSpec, explanation: Explanation) -> None:
@@ -171,6 +173,8 @@ def _draw_costs(figure: Figure, grid: GridSpec, explanation: Explanation) -> Non
     )
     for label, values, color, marker in series:
         numbers = np.array([np.nan if v is None else v for v in values])
+        # Weights that 8 bit hold exactly have no noise, and no place on a useful scale.
+        numbers = np.minimum(numbers, LARGEST_DB)
         axes.plot(
             numbers, at, linestyle="", marker=marker, markersize=4, color=color,
             label=label,
@@ -180,15 +184,14 @@ def _draw_costs(figure: Figure, grid: GridSpec, explanation: Explanation) -> Non
     axes.set_yticks(at, [layer.name for layer in layers], fontsize=7)
     axes.get_yticklabels()[worst].set_fontweight("bold")
     axes.set_ylim(len(layers) - 0.4, -0.6)
-    # Weights that 8 bit hold exactly have no noise, and no place on a useful scale.
-    axes.set_xlim(right=min(axes.get_xlim()[1], LARGEST_DB))
     axes.grid(axis="x", color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.set_xlabel("SQNR, dB (left is worse)")
     axes.set_title(
         f"Most costly: {explanation.worst.name}, {explanation.worst.cost_db:.1f} dB",
-        loc="right",
-        pad=46,
+        loc="left",
+        pad=44,
+        fontsize=10.5,
     )
     axes.legend(
         loc="lower left", bbox_to_anchor=(-0.02, 1.0), frameon=False, fontsize=8,

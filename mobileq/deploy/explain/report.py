@@ -65,9 +65,9 @@ class LayerReport:
         weights_after: The same after the passes of the recipe.
         tensor_before: Ranges of its tensor's channels on the images, as trained.
         tensor_after: The same after the passes of the recipe.
-        factors: Smallest and largest factor by which equalization divided a channel.
+        factors: Smallest and largest factor by which the passes divided a channel.
         absorbed: Largest magnitude of what a channel gave away to its readers, in the
-            units of its tensor after the passes.
+            units that its tensor had then.
         bias_correction: Largest change of a bias by bias correction, in steps of its
             tensor's scale.
         low: Smallest value that its tensor should be able to hold.
@@ -99,9 +99,18 @@ class LayerReport:
 
     @property
     def filled(self) -> float:
-        """What the images take of the tensor's range; above 1 it is cut off."""
+        """How wide what the images give is, as a share of the tensor's range."""
         seen = max(self.tensor_after.high) - min(self.tensor_after.low)
         return seen / max(self.high - self.low, 1e-30)
+
+    @property
+    def cut_off(self) -> float:
+        """How far the images go beyond the range, as a share of it; 0 for inside."""
+        # Real 0 is always inside (`quant/affine.py`).
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        above = max(self.tensor_after.high) - high
+        below = low - min(self.tensor_after.low)
+        return max(above, below, 0.0) / max(high - low, 1e-30)
 
 
 @dataclass(frozen=True)
