@@ -102,9 +102,7 @@ def _climb_passes(
     found: list[tuple[Rung, Runner]] = []
     before = fused
     for stage in quantized.stages:
-        runner: Runner = Remembered(
-            GraphRunner(stage.graph, f"INT8 graph, {stage.name}")
-        )
+        runner: Runner = Remembered(GraphRunner(stage.graph, f"INT8: {stage.name}"))
         exact = stage.preserves
         rung = compare(
             runner,

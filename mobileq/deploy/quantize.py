@@ -99,7 +99,7 @@ def quantize(
     spec = _derived(graph, ranges, recipe)
     graph, ranges = drop_idle_caps(graph, ranges, spec.activations)
     # What lies above a tensor's range is cut off by 8 bit, but not in floats.
-    last = StagedGraph("idle caps dropped", graph, Stage.DEPLOYABLE, preserves=False)
+    last = StagedGraph("idle caps", graph, Stage.DEPLOYABLE, preserves=False)
     if graph is not stages[-1].graph:
         stages = (*stages, last)
     corrected, spec = _integers(graph, ranges, recipe, images)

@@ -52,7 +52,7 @@ def test_every_rung_holds_on_random_networks(name: str, seed: int) -> None:
     made, rungs = _climbed(seed, load_recipe(name))
     assert made.quantized is not None
     names = {rung.name for rung in rungs}
-    assert {f"INT8 graph, {s.name}" for s in made.quantized.stages} <= names
+    assert {f"INT8: {s.name}" for s in made.quantized.stages} <= names
 
 
 @pytest.mark.slow
