@@ -18,6 +18,7 @@ of each tap is weighted with the share of output positions at which it lies on t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -93,8 +94,8 @@ def correct_bias_on_images(
         return _rounded(activate(node, before), spec.activations[node.name])
 
     with torch.inference_mode():
-        for _ in steps(_with_integers(graph, spec), images, finish=finish):
-            pass
+        # Every step is taken for what `finish` does on the way.
+        deque(steps(_with_integers(graph, spec), images, finish=finish), maxlen=0)
     return graph.replaced(changes)
 
 
