@@ -81,8 +81,7 @@ class Tolerances:
         sqnr_db: Least SQNR of INT8 logits against float ones, in dB. A network that
             was quantized right shows 15 to 40, a broken one about 0 or less.
         runtime_steps: Largest difference of INT8 logits of two kernels, in steps of
-            255. Kernels round differently, by one step per layer. A difference below
-            the error of quantization itself is accepted too.
+            255. Kernels round differently, by one step per layer.
     """
 
     float_error: float = 1e-4

@@ -20,6 +20,7 @@ from mobileq.errors import DataError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from mobileq.recipe import load_recipe
+from mobileq.verify.images import verification_images
 from support.networks import normalized, random_pixels, randomize_norms
 
 SMALL = ModelSpec(group="C4", width=0.05, input_size=17)
@@ -118,17 +119,12 @@ def test_calibration_images_that_do_not_fit(
 
 
 @pytest.mark.slow
-def test_calibration_images_are_used(small: Path, cli: Cli, tmp_path: Path) -> None:
-    """A .npy file of larger images makes a bundle whose ranges rest on it.
-
-    Logits of this random network hardly vary: kernels differ by more steps than usual.
-    """
-    images = random_pixels(8, (3, 19, 19), 1)
-    np.save(tmp_path / "images.npy", images)
-    np.save(tmp_path / "seen.npy", images[:4, 1:18, 1:18])
+def test_calibration_images_are_used(cli: Cli, tmp_path: Path) -> None:
+    """A .npy file of larger images makes a bundle whose ranges rest on it."""
+    np.save(tmp_path / "images.npy", verification_images((3, 96, 96), count=8, seed=1))
     options = ["--recipe", "calibrated", "--calibration", "images.npy", "--int8"]
-    options += ["--images", "seen.npy", "--out", "x.mobileq", "-q"]
-    done = cli(["export", small, *options])
+    options += ["--formats", "tflite", "--out", "x.mobileq", "-q"]
+    done = cli(["export", "pcam-conventional", *options])
     assert done.returncode == 0, done.stderr
     manifest = open_bundle(tmp_path / "x.mobileq").manifest
     assert manifest["recipe"]["name"] == "calibrated"

@@ -9,6 +9,8 @@ rests on nothing that the passes know.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,24 +55,13 @@ def channel_factors(before: Graph, after: Graph) -> dict[str, PerChannel]:
         (C,) by tensor name; NaN for a channel that is always zero, because any factor
         fits it.
     """
-    found: dict[str, PerChannel] = {}
-    for node in before.nodes:
-        arriving = [found[name] for name in node.inputs]
-        new = after[node.name]
-        match node:
-            case Input():
-                made = np.ones(node.shape[0])
-            case Conv() | Linear():
-                assert isinstance(new, Conv | Linear)
-                made = _made(node, new, arriving[0])
-            case Add():
-                made = np.where(np.isnan(arriving[0]), arriving[1], arriving[0])
-            case OrbitMax():
-                made = arriving[0][:: node.block]
-            case _:
-                made = arriving[0]
-        found[node.name] = made
-    return found
+    return _followed(
+        before,
+        after,
+        nothing=1.0,
+        layer=_made,
+        joined=lambda one, other: np.where(np.isnan(one), other, one),
+    )
 
 
 def _made(old: Conv | Linear, new: Conv | Linear, read: PerChannel) -> PerChannel:
@@ -99,24 +90,7 @@ def absorbed_shifts(before: Graph, after: Graph) -> dict[str, PerChannel]:
     Returns:
         (C,) by tensor name: value before less value after.
     """
-    found: dict[str, PerChannel] = {}
-    for node in before.nodes:
-        arriving = [found[name] for name in node.inputs]
-        new = after[node.name]
-        match node:
-            case Input():
-                shift = np.zeros(node.shape[0])
-            case Conv() | Linear():
-                assert isinstance(new, Conv | Linear)
-                shift = _given_away(node, new, arriving[0])
-            case Add():
-                shift = arriving[0] + arriving[1]
-            case OrbitMax():
-                shift = arriving[0][:: node.block]
-            case _:
-                shift = arriving[0]
-        found[node.name] = shift
-    return found
+    return _followed(before, after, nothing=0.0, layer=_given_away, joined=np.add)
 
 
 def _given_away(
@@ -128,3 +102,40 @@ def _given_away(
     shift = old.bias + terms.sum(axis=1) - new.bias
     size = np.abs(old.bias) + np.abs(terms).sum(axis=1)
     return np.where(np.abs(shift) > ROUNDING * size, shift, 0.0)
+
+
+def _followed(
+    before: Graph,
+    after: Graph,
+    *,
+    nothing: float,
+    layer: Callable[[Conv | Linear, Conv | Linear, PerChannel], PerChannel],
+    joined: Callable[[PerChannel, PerChannel], PerChannel],
+) -> dict[str, PerChannel]:
+    """What a pass did to each tensor, from the input on.
+
+    Args:
+        before: A stage.
+        after: The same nodes after the pass.
+        nothing: What it does to the input, which no pass may change.
+        layer: What it did to a layer's result, from what it did to the layer's input.
+        joined: The same for a sum, from what it did to both terms.
+    """
+    found: dict[str, PerChannel] = {}
+    for node in before.nodes:
+        arriving = [found[name] for name in node.inputs]
+        new = after[node.name]
+        match node:
+            case Input():
+                did = np.full(node.shape[0], nothing)
+            case Conv() | Linear():
+                assert isinstance(new, Conv | Linear)
+                did = layer(node, new, arriving[0])
+            case Add():
+                did = joined(*arriving)
+            case OrbitMax():
+                did = arriving[0][:: node.block]
+            case _:
+                did = arriving[0]
+        found[node.name] = did
+    return found
