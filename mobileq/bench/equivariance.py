@@ -13,30 +13,39 @@ show what is left without any interpolation.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bench.accuracy import BATCH, as_real, real_logits
-from mobileq.errors import InputError
-from mobileq.models.masks import circular_mask
+from mobileq.bench.turning import OUTSIDE, Motion, check_square, moved, turned
 from mobileq.quant.affine import Affine
 from mobileq.verify.runner import Runner
+
+__all__ = [
+    "ANGLES",
+    "MIRRORS",
+    "OUTSIDE",
+    "ROTATIONS",
+    "AngleError",
+    "ExactSymmetry",
+    "Measured",
+    "Motion",
+    "angle_errors",
+    "angle_errors_together",
+    "exact_symmetry",
+    "moved",
+    "turned",
+]
 
 ANGLES = tuple(range(15, 360, 15))
 """Degrees, counter-clockwise."""
 
-OUTSIDE = 128
-"""Grey level outside the disc: real 0 for pixels normalized to (pixel - 128) / 128."""
-
 _FLOOR = 1e-3
 """Logits shorter than this share of the mean length count as that long, so that an
 image with logits of almost zero does not decide the figure alone."""
-
-Motion = tuple[int, bool]
-"""Quarter turns counter-clockwise, and whether the columns are reversed before."""
 
 ROTATIONS: tuple[Motion, ...] = ((1, False), (2, False), (3, False))
 MIRRORS: tuple[Motion, ...] = ((0, True), (1, True), (2, True), (3, True))
@@ -81,6 +90,29 @@ class AngleError:
         return self.degrees % 90 == 0
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A network whose logits are wanted as real numbers.
+
+    Attributes:
+        runner: The network.
+        dequantize: Scale and zero point of an integer runner's logits.
+    """
+
+    runner: Runner
+    dequantize: Affine | None = None
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Logits of (N, H, W, C) pixels, (N, classes).
+
+        Raises:
+            GraphError: an integer runner without `dequantize`.
+        """
+        return np.concatenate(
+            [real_logits(self.runner, x, self.dequantize) for x in _batches(images)]
+        )
+
+
 def exact_symmetry(
     runner: Runner,
     images: NDArray[np.uint8],
@@ -100,7 +132,7 @@ def exact_symmetry(
         InputError: the images are not square, or there are none.
         GraphError: an integer runner without `dequantize`.
     """
-    _check(images)
+    check_square(images)
     plain = _raw(runner, images)
     real = as_real(runner, plain, dequantize)
     changed, turned_over, errors = 0, 0, [0.0]
@@ -120,114 +152,52 @@ def angle_errors(
     *,
     dequantize: Affine | None = None,
 ) -> tuple[AngleError, ...]:
-    """The error at each angle.
+    """The error at each angle; arguments and errors as of `angle_errors_together`."""
+    (errors,) = angle_errors_together([Measured(runner, dequantize)], images, angles)
+    return errors
+
+
+def angle_errors_together(
+    measured: Sequence[Measured],
+    images: NDArray[np.uint8],
+    angles: Sequence[float] = ANGLES,
+    *,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[tuple[AngleError, ...], ...]:
+    """The error of several networks at each angle; images are resampled once for all.
 
     Args:
-        runner: The network.
+        measured: Networks that take images of the same size.
         images: (N, S, S, C) pixels.
         angles: Degrees, counter-clockwise.
-        dequantize: Scale and zero point of an integer runner's logits.
+        progress: Told what is going on.
+
+    Returns:
+        For each network, in their order, the errors in the order of the angles.
 
     Raises:
         InputError: the images are not square, or there are none.
         GraphError: an integer runner without `dequantize`.
     """
-    _check(images)
-    real = np.concatenate(
-        [real_logits(runner, turned(x, 0), dequantize) for x in _batches(images)]
-    )
-    results = []
+    check_square(images)
+    plain = turned(images, 0)
+    real = [one.logits(plain) for one in measured]
+    results: list[list[AngleError]] = [[] for _ in measured]
     for angle in angles:
-        found = np.concatenate(
-            [
-                real_logits(runner, turned(x, angle), dequantize)
-                for x in _batches(images)
-            ]
-        )
-        errors = _relative(found, real)
-        other = (found.argmax(1) != real.argmax(1)).mean()
-        results.append(
-            AngleError(angle, float(errors.mean()), float(errors.max()), float(other))
-        )
-    return tuple(results)
+        progress(f"turning by {angle:g} degrees")
+        pixels = turned(images, angle)
+        for one, wanted, errors in zip(measured, real, results, strict=True):
+            errors.append(_angle_error(angle, one.logits(pixels), wanted))
+    return tuple(tuple(errors) for errors in results)
 
 
-def moved(images: NDArray[np.uint8], motion: Motion) -> NDArray[np.uint8]:
-    """Turn and mirror (N, S, S, C) without resampling."""
-    turns, mirrored = motion
-    flipped = images[:, :, ::-1] if mirrored else images
-    return np.ascontiguousarray(np.rot90(flipped, turns, axes=(1, 2)))
-
-
-def turned(images: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
-    """Turn images about their centre, and grey out what is outside the disc.
-
-    Bilinear interpolation between the four nearest pixels; beyond the border the
-    border's pixels go on. Results are rounded to whole grey levels, since that is all
-    that a network is given.
-
-    Args:
-        images: (N, S, S, C).
-        degrees: Counter-clockwise.
-
-    Returns:
-        (N, S, S, C) uint8.
-    """
-    count, size, _, channels = images.shape
-    indices, weights = _bilinear(size, degrees)
-    flat = images.reshape(count, size * size, channels)
-    mixed = np.zeros(flat.shape, np.float32)
-    for index, weight in zip(indices, weights, strict=True):
-        mixed += flat[:, index] * weight[:, None]
-    # Rounding first removes the last bits by which a turn of 90 degrees is inexact.
-    pixels = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    pixels[:, circular_mask(size).ravel() == 0] = OUTSIDE
-    return pixels.reshape(images.shape)
-
-
-def _bilinear(
-    size: int, degrees: float
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Where each pixel of a turned square comes from.
-
-    Returns:
-        (4, S * S) flat indices of the four nearest pixels, and their weights.
-    """
-    angle, centre = np.deg2rad(degrees), (size - 1) / 2
-    row, column = np.indices((size, size)).reshape(2, -1)
-    right, up = column - centre, centre - row
-    # What turns up at a point comes from the point turned back.
-    from_right = np.cos(angle) * right + np.sin(angle) * up
-    from_up = np.cos(angle) * up - np.sin(angle) * right
-    y = np.clip(centre - from_up, 0, size - 1)
-    x = np.clip(centre + from_right, 0, size - 1)
-    top = np.minimum(y.astype(np.int64), size - 2)
-    left = np.minimum(x.astype(np.int64), size - 2)
-    down, along = y - top, x - left
-    first = top * size + left
-    indices = np.stack([first, first + 1, first + size, first + size + 1])
-    weights = np.stack(
-        [
-            (1 - down) * (1 - along),
-            (1 - down) * along,
-            down * (1 - along),
-            down * along,
-        ]
-    )
-    return indices, weights.astype(np.float32)
-
-
-def _check(images: NDArray[np.uint8]) -> None:
-    """Check that there are images, and square ones.
-
-    Raises:
-        InputError: they are not.
-    """
-    if len(images) == 0 or images.shape[1] != images.shape[2] or images.shape[1] < 2:
-        raise InputError(
-            f"symmetry: images have shape {images.shape}; wanted (N, S, S, C) with at "
-            f"least one image of 2 x 2 pixels or more"
-        )
+def _angle_error(
+    angle: float, found: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> AngleError:
+    """Logits (N, classes) of turned images against those of the images."""
+    errors = _relative(found, wanted)
+    other = (found.argmax(1) != wanted.argmax(1)).mean()
+    return AngleError(angle, float(errors.mean()), float(errors.max()), float(other))
 
 
 def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

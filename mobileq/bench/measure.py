@@ -15,7 +15,8 @@ from mobileq.bench.equivariance import (
     ROTATIONS,
     AngleError,
     ExactSymmetry,
-    angle_errors,
+    Measured,
+    angle_errors_together,
     exact_symmetry,
 )
 from mobileq.bench.latency import Latency, latencies
@@ -148,6 +149,8 @@ def measure(
         runs=plan.runs,
         threads=plan.threads,
     )
+    together = [Measured(subject.runner, subject.dequantize) for subject in subjects]
+    angles = angle_errors_together(together, images, plan.angles, progress=progress)
     rows = []
     for index, subject in enumerate(subjects):
         progress(f"symmetry: {subject.label}")
@@ -158,7 +161,8 @@ def measure(
             Row(
                 subject.label,
                 times[index],
-                *_symmetry(subject, images, plan),
+                *_symmetry(subject, images),
+                angles=angles[index],
                 scores=scores,
                 agreement=_agreement(index, subjects, logits),
             )
@@ -167,14 +171,13 @@ def measure(
 
 
 def _symmetry(
-    subject: Subject, images: NDArray[np.uint8], plan: Plan
-) -> tuple[ExactSymmetry, ExactSymmetry, tuple[AngleError, ...]]:
-    """Exact turns, mirror images, and other angles."""
+    subject: Subject, images: NDArray[np.uint8]
+) -> tuple[ExactSymmetry, ExactSymmetry]:
+    """Exact turns, and mirror images."""
     runner, dequantize = subject.runner, subject.dequantize
     return (
         exact_symmetry(runner, images, ROTATIONS, dequantize=dequantize),
         exact_symmetry(runner, images, MIRRORS, dequantize=dequantize),
-        angle_errors(runner, images, plan.angles, dequantize=dequantize),
     )
 
 

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from mobileq import __version__
 from mobileq.bench.equivariance import AngleError, ExactSymmetry
 from mobileq.bench.measure import Row
+from mobileq.bench.tables import empty_table, number, plain
 
 FORMAT = "mobileq-bench"
 VERSION = 1
@@ -79,9 +78,9 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not a finite number is None."""
         header = {"format": FORMAT, "version": VERSION, "mobileq": __version__}
-        values: dict[str, Any] = _plain({**header, **asdict(self)})
+        values: dict[str, Any] = plain({**header, **asdict(self)})
         for entry, row in zip(values["rows"], self.rows, strict=True):
-            entry["other_angles"] = _plain(asdict(summary(row.angles)))
+            entry["other_angles"] = plain(asdict(summary(row.angles)))
         return values
 
     def tables(self) -> list[Table]:
@@ -157,21 +156,10 @@ def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     return platform.processor() or platform.machine()
 
 
-def _plain(value: Any) -> Any:
-    """Plain values without NaN and infinity, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
-
-
 def _costs(report: Report) -> Table:
     """Size and time."""
     headers = ("threads", "KiB", "median ms", "p90 ms", "p99 ms", "runs")
-    table = _table(f"{report.target}: file size, time of one image", headers)
+    table = empty_table(f"{report.target}: file size, time of one image", headers)
     for row in report.rows:
         times = row.latency
         table.add_row(
@@ -189,16 +177,16 @@ def _costs(report: Report) -> Table:
 def _accuracy(report: Report, data: str) -> Table:
     """Scores on labelled images."""
     headers = ("accuracy", "AUC", "loss", "images", "same class as float")
-    table = _table(f"Accuracy on {data}", headers)
+    table = empty_table(f"Accuracy on {data}", headers)
     for row in report.rows:
         if row.scores is not None:
             table.add_row(
                 str(row.label),
                 f"{row.scores.accuracy:.4f}",
-                _number(row.scores.auc, ".4f"),
-                _number(row.scores.loss, ".4f"),
+                number(row.scores.auc, ".4f"),
+                number(row.scores.loss, ".4f"),
                 f"{row.scores.count:,}",
-                _number(row.agreement, ".1%"),
+                number(row.agreement, ".1%"),
             )
     return table
 
@@ -218,7 +206,7 @@ def _symmetry(report: Report) -> Table:
         "at most",
         "other class",
     )
-    table = _table(title, headers)
+    table = empty_table(title, headers)
     table.caption = (
         "turned: by 90, 180, 270 degrees, outputs that differ in any bit and the "
         "largest error; other angles: mean and largest error, share of changed "
@@ -230,11 +218,11 @@ def _symmetry(report: Report) -> Table:
         table.add_row(
             str(row.label),
             _changed(row.rotations),
-            _number(row.rotations.max_relative, ".1g"),
+            number(row.rotations.max_relative, ".1g"),
             _changed(row.mirrors),
-            _number(between.mean, ".3f"),
-            _number(between.max, ".3f"),
-            _number(between.changed_predictions, ".1%"),
+            number(between.mean, ".3f"),
+            number(between.max, ".3f"),
+            number(between.changed_predictions, ".1%"),
         )
     return table
 
@@ -245,39 +233,15 @@ def _by_angle(report: Report) -> Table:
         angle.degrees for angle in report.rows[0].angles if angle.degrees in _SHOWN
     ]
     title = "Mean error by angle (at 90 degrees nothing is interpolated)"
-    table = _table(title, tuple(f"{degrees:g}" for degrees in shown))
+    table = empty_table(title, tuple(f"{degrees:g}" for degrees in shown))
     for row in report.rows:
         means = {angle.degrees: angle.mean for angle in row.angles}
         table.add_row(
-            str(row.label), *(_number(means[degrees], ".3f") for degrees in shown)
+            str(row.label), *(number(means[degrees], ".3f") for degrees in shown)
         )
-    return table
-
-
-def _table(title: str, headers: Sequence[str]) -> Table:
-    """An empty table: a column that names the runner, then columns of numbers."""
-    table = Table(
-        title=escape(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE,
-        pad_edge=False,
-    )
-    table.add_column("network", no_wrap=True)
-    for header in headers:
-        # Words of a header are broken before numbers are cut.
-        width = max(len(word) for word in header.split())
-        table.add_column(header, justify="right", min_width=width)
     return table
 
 
 def _changed(symmetry: ExactSymmetry) -> str:
     """Such as `0/192`."""
     return f"{symmetry.changed}/{symmetry.compared}"
-
-
-def _number(value: float | None, style: str) -> str:
-    """A number, or a dash where there is none."""
-    if value is None or not np.isfinite(value):
-        return "-"
-    return format(value, style)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mobileq.bundle import SUFFIX, Bundle, is_bundle, open_bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint, resolve
 from mobileq.errors import BundleError, CheckpointError, UnsupportedError
+from mobileq.graph.fields import NO_GROUP
 from mobileq.models.spec import CONVENTIONAL
 from mobileq.quant.affine import Affine
 from mobileq.verify.runner import PixelMap
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from mobileq.bench.measure import Subject
 
 DEFAULT_CHECKPOINT = "pcam-equivariant"
-NO_GROUP = "C1"
-"""What a graph without symmetry calls its group."""
-
 FILE_RUNTIMES = ("tflite", "onnx")
 PRECISIONS = ("float", "int8")
 
@@ -126,13 +124,17 @@ def network_of_checkpoint(checkpoint: Checkpoint) -> Network:
     )
 
 
-def checkpoint_of(bundle: Bundle) -> Checkpoint:
+def checkpoint_of(bundle: Bundle, purpose: str = "--runtime torch") -> Checkpoint:
     """The checkpoint that a bundle was made from.
+
+    Args:
+        bundle: With a manifest that names it.
+        purpose: The option that needs it, for the message.
 
     Raises:
         BundleError: the manifest names none, it is gone, or it has changed.
     """
-    remedy = "pass the checkpoint instead of the bundle for --runtime torch"
+    remedy = f"pass the checkpoint instead of the bundle for {purpose}"
     origin = bundle.manifest.get("checkpoint")
     if not isinstance(origin, dict) or not {"source", "sha256"} <= set(origin):
         raise BundleError(

@@ -21,7 +21,12 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class _Field:
-    """One representation: orbit of each channel, and each generator's source."""
+    """One representation: orbit of each channel, and what some elements do to it.
+
+    Attributes:
+        orbit: (C,) orbit of each channel.
+        sources: Of each exact generator, then of the smallest rotation if there is one.
+    """
 
     orbit: NDArray[np.int64]
     sources: tuple[NDArray[np.int64], ...]
@@ -46,6 +51,7 @@ class FieldReader:
         self.group = ("C" if rotations == len(actions) else "D") + str(rotations)
         """Name of the group, `C<N>` or `D<N>`."""
         self._generators = _exact_generators(actions)
+        self._step = _smallest_rotation(actions, rotations)
         self._known: dict[str, _Field] = {}
 
     @property
@@ -54,7 +60,7 @@ class FieldReader:
         return tuple((turns, mirrored) for turns, mirrored, _ in self._generators)
 
     def read(self, field_type: FieldType, *, where: str) -> FieldBlocks:
-        """Blocks and exact generators of a field type.
+        """Blocks, exact generators and smallest rotation of a field type.
 
         Args:
             field_type: Fields whose representations are permutations, such as trivial
@@ -65,7 +71,7 @@ class FieldReader:
             UnsupportedError: a representation is not a permutation.
         """
         blocks: list[NDArray[np.int64]] = []
-        sources: list[list[NDArray[np.int64]]] = [[] for _ in self._generators]
+        sources: list[list[NDArray[np.int64]]] = [[] for _ in self._named]
         start = number = 0
         for representation in field_type.representations:
             field = self._field(representation, where)
@@ -74,13 +80,21 @@ class FieldReader:
                 parts.append(start + source)
             start += len(field.orbit)
             number += int(field.orbit.max()) + 1
+        whole = [np.concatenate(parts) for parts in sources]
+        step = None if self._step is None else whole.pop()
         generators = tuple(
-            Generator(turns, mirrored, np.concatenate(parts))
-            for (turns, mirrored, _), parts in zip(
-                self._generators, sources, strict=True
+            Generator(turns, mirrored, source)
+            for (turns, mirrored, _), source in zip(
+                self._generators, whole, strict=True
             )
         )
-        return FieldBlocks(self.group, np.concatenate(blocks), generators)
+        return FieldBlocks(self.group, np.concatenate(blocks), generators, step)
+
+    @property
+    def _named(self) -> list[int]:
+        """Indices of the elements whose permutations are kept."""
+        exact = [index for _, _, index in self._generators]
+        return exact if self._step is None else [*exact, self._step]
 
     def _field(self, representation: Any, where: str) -> _Field:
         """Orbits and sources of one representation."""
@@ -92,7 +106,7 @@ class FieldReader:
             orbit = np.min(sources, axis=0)
             self._known[representation.name] = _Field(
                 np.unique(orbit, return_inverse=True)[1].astype(np.int64),
-                tuple(sources[index] for _, _, index in self._generators),
+                tuple(sources[index] for index in self._named),
             )
         return self._known[representation.name]
 
@@ -134,6 +148,18 @@ def _exact_generators(
     rotations = [key for key in ((1, False), (2, False)) if key in motions][:1]
     reflections = sorted(key for key in motions if key[1])[:1]
     return [(*key, motions[key]) for key in (*rotations, *reflections)]
+
+
+def _smallest_rotation(
+    actions: list[NDArray[np.float64]], rotations: int
+) -> int | None:
+    """Index of the rotation by 360/N degrees, counter-clockwise; None for N = 1."""
+    if rotations == 1:
+        return None
+    angle = 2 * np.pi / rotations
+    cosine, sine = np.cos(angle), np.sin(angle)
+    wanted = np.array([[cosine, -sine], [sine, cosine]])
+    return int(np.argmin([np.abs(action - wanted).max() for action in actions]))
 
 
 def _motion_matrix(turns: int, mirrored: bool) -> NDArray[np.float64]:

@@ -8,11 +8,13 @@ take the channels in another order, then turn or mirror the grid.
 (C_12: 12 channels); everything that quantization decides is tied over them. The
 *generators* are those of the exact subgroup, whose elements map the pixel grid onto
 itself (C_4 inside C_12, with the mirror image for D_N); they are what can be exact
-bit for bit.
+bit for bit. The *step* is the smallest rotation of the whole group, by 360/N degrees:
+what it does to the channels is exact too, what it does to the grid takes interpolation.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,9 @@ from numpy.typing import NDArray
 
 from mobileq.errors import GraphError
 from mobileq.graph.arrays import frozen
+
+NO_GROUP = "C1"
+"""Group of fields that nothing is known about."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,19 +76,27 @@ class FieldBlocks:
         group: Name of the whole group, such as `C12`; `C1` is no symmetry.
         block: (C,) int: which block each channel belongs to, numbered from 0.
         generators: Of the exact subgroup; empty where it is trivial.
+        step: (C,) int: when the plane is turned by the group's smallest rotation,
+            counter-clockwise, new channel i is the old channel step[i]. None where the
+            group has no rotation, or where it is not known what one does.
     """
 
     group: str
     block: NDArray[np.int64]
     generators: tuple[Generator, ...] = ()
+    step: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
-        """Freeze and check that generators stay inside blocks.
+        """Freeze and check that generators and step stay inside blocks.
 
         Raises:
-            GraphError: a channel is moved to another block.
+            GraphError: a channel is moved to another block, or the step is not a
+                permutation.
         """
         object.__setattr__(self, "block", frozen(self.block, np.int64))
+        if self.step is not None:
+            object.__setattr__(self, "step", frozen(self.step, np.int64))
+            _check_step(self.group, self.block, self.step)
         for generator in self.generators:
             if len(generator.source) != self.channels or not np.array_equal(
                 self.block[generator.source], self.block
@@ -107,6 +120,11 @@ class FieldBlocks:
         """What each generator does to the grid: (quarter turns, mirrored)."""
         return tuple(generator.motion for generator in self.generators)
 
+    @property
+    def step_degrees(self) -> float:
+        """The group's smallest rotation, counter-clockwise; 360 where it has none."""
+        return 360 / rotations_of(self.group)
+
     def tied_max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Replace each of (C,) values by the largest one of its block."""
         largest = np.full(self.num_blocks, -np.inf)
@@ -124,6 +142,7 @@ class FieldBlocks:
         return (
             np.array_equal(self.block, other.block)
             and self.motions == other.motions
+            and _same_steps(self.step, other.step)
             and all(
                 np.array_equal(a.source, b.source)
                 for a, b in zip(self.generators, other.generators, strict=True)
@@ -138,7 +157,7 @@ class FieldBlocks:
 def trivial_fields(
     channels: int,
     *,
-    group: str = "C1",
+    group: str = NO_GROUP,
     motions: tuple[tuple[int, bool], ...] = (),
 ) -> FieldBlocks:
     """Fields whose channels are each a block of their own.
@@ -150,4 +169,36 @@ def trivial_fields(
     """
     order = np.arange(channels)
     generators = tuple(Generator(turns, flip, order) for turns, flip in motions)
-    return FieldBlocks(group, order, generators)
+    step = order if rotations_of(group) > 1 else None
+    return FieldBlocks(group, order, generators, step)
+
+
+def rotations_of(group: str) -> int:
+    """Number of rotations N of a group `C<N>` or `D<N>`; 1 for any other name."""
+    found = re.fullmatch("[CD]([1-9][0-9]*)", group)
+    return 1 if found is None else int(found[1])
+
+
+def _same_steps(
+    first: NDArray[np.int64] | None, second: NDArray[np.int64] | None
+) -> bool:
+    """Whether both are unknown, or both are the same permutation."""
+    if first is None or second is None:
+        return first is second
+    return np.array_equal(first, second)
+
+
+def _check_step(group: str, block: NDArray[np.int64], step: NDArray[np.int64]) -> None:
+    """Check that the smallest rotation permutes channels inside blocks.
+
+    Raises:
+        GraphError: it does not, or the group has none.
+    """
+    if rotations_of(group) == 1:
+        raise GraphError(f"fields of {group}: a step; wanted none, it has no rotation")
+    if not np.array_equal(np.sort(step), np.arange(len(block))):
+        raise GraphError(
+            f"fields of {group}: the step is not a permutation of {len(block)} channels"
+        )
+    if not np.array_equal(block[step], block):
+        raise GraphError(f"fields of {group}: the step moves channels between blocks")

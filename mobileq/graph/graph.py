@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+import numpy as np
+
 from mobileq.errors import GraphError
 from mobileq.graph.fields import FieldBlocks, trivial_fields
 from mobileq.graph.nodes import Conv, Flatten, Input, Linear, Node, OrbitMax, Shape
@@ -86,12 +88,7 @@ class Graph:
         if isinstance(node, OrbitMax):
             return above.invariant(self.shapes[name][0])
         if isinstance(node, Linear):
-            features = self.shapes[name][0]
-            # A plain linear layer on channels that the group permutes keeps nothing.
-            fixed = all(
-                (g.source == range(len(g.source))).all() for g in above.generators
-            )
-            return above.invariant(features) if fixed else trivial_fields(features)
+            return after_linear(above, self.shapes[name][0])
         if isinstance(node, Flatten) and self.shapes[name] != (above.channels,):
             raise GraphError(
                 f"Flatten {node.name!r}: found {self.shapes[node.inputs[0]]}; wanted "
@@ -137,3 +134,18 @@ class Graph:
             elif isinstance(node, Linear):
                 total += node.weight.size
         return total
+
+
+def after_linear(above: FieldBlocks, features: int) -> FieldBlocks:
+    """Fields of the features of a plain linear layer, or of a 1x1 convolution.
+
+    Of channels that the group permutes it keeps nothing: neither the exact subgroup
+    nor the smallest rotation.
+    """
+    order = np.arange(above.channels)
+    if any((g.source != order).any() for g in above.generators):
+        return trivial_fields(features)
+    fields = above.invariant(features)
+    if above.step is None or (above.step != order).any():
+        return replace(fields, step=None)
+    return fields

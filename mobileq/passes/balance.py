@@ -56,6 +56,8 @@ TINY = FLOOR**ORDER
 """The same for a sum of powers."""
 
 
+# Whoever calls may have switched gradients off; the search needs them.
+@torch.inference_mode(False)
 def balance(
     graph: Graph, *, per_channel: bool = False, sigmas: float = 6.0, bits: int = 8
 ) -> Graph:

@@ -13,6 +13,7 @@ to a network that is not what it claims to be, and that is an error.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,16 +66,18 @@ def _snapped(node: Conv, above: FieldBlocks, tolerance: float) -> Conv:
 
 
 def with_bias(node: Conv | Linear, bias: NDArray[np.float64]) -> Conv | Linear:
-    """The layer with another bias, tied over the orbits of its fields.
+    """The layer with another bias, tied over the blocks of its fields.
 
-    Equal sums that are taken in another order differ in their last bits.
+    Equal sums that are taken in another order differ in their last bits. Errors of
+    rounded weights differ more: the filters of a C_12 block are interpolated turns of
+    each other, of which the exact subgroup ties only every third.
 
     Args:
         node: Any layer.
-        bias: (O,) equal over orbits up to rounding.
+        bias: (O,).
     """
     if isinstance(node, Conv) and node.fields.generators:
-        bias = orbit_means(bias, [g.source for g in node.fields.generators])
+        bias = label_means(bias, node.fields.block)
     return replace(node, bias=bias)
 
 
@@ -91,14 +94,23 @@ def orbit_means(
     rows = np.tile(np.arange(size), len(maps))
     columns = np.concatenate(maps)
     edges = coo_array((np.ones(len(rows), np.int8), (rows, columns)), (size, size))
-    count, label = connected_components(edges, directed=False)
-    # Relative to one member of the orbit: the mean of equal values is that value.
-    flat = values.ravel()
+    _, label = connected_components(edges, directed=False)
+    return label_means(values.ravel(), label).reshape(values.shape)
+
+
+def label_means(
+    values: NDArray[np.float64], label: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """Replace each of (n,) values by the mean of those with its label, from 0 on.
+
+    The mean of equal values is that value, to the last bit.
+    """
+    count = int(label.max(initial=-1)) + 1
     member = np.empty(count)
-    member[label] = flat
-    moves = np.bincount(label, flat - member[label], count)
+    member[label] = values
+    moves = np.bincount(label, values - member[label], count)
     means = member + moves / np.bincount(label, minlength=count)
-    return np.asarray(means[label].reshape(values.shape))
+    return np.asarray(means[label])
 
 
 def _check_moves(

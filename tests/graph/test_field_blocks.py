@@ -92,3 +92,46 @@ def test_invariant_fields_keep_the_motions() -> None:
     invariant = fields.invariant(2)
     assert invariant.motions == fields.motions
     assert (invariant.group, invariant.num_blocks) == ("D4", 2)
+
+
+def test_the_step_is_frozen_and_stays_inside_blocks() -> None:
+    """A permutation of the channels of each block, which nobody can change."""
+    block = np.array([0, 0, 1, 1])
+    fields = FieldBlocks("C2", block, step=np.array([1, 0, 3, 2]))
+    assert fields.step is not None
+    assert not fields.step.flags.writeable
+    for step, wanted in (
+        ([0, 0, 1, 2], "not a permutation"),
+        ([0, 1, 2], "not a permutation"),
+        ([2, 3, 0, 1], "between blocks"),
+    ):
+        with pytest.raises(GraphError, match=f"^fields of C2: the step .*{wanted}"):
+            FieldBlocks("C2", block, step=np.array(step))
+    with pytest.raises(GraphError, match=r"^fields of C1: a step; wanted none"):
+        FieldBlocks("C1", block, step=np.array([1, 0, 3, 2]))
+
+
+def test_the_step_counts_for_sameness() -> None:
+    """Another step, or a known and an unknown one, are different fields."""
+
+    def make(step: list[int] | None) -> FieldBlocks:
+        return FieldBlocks("C3", np.zeros(3, int), step=step and np.array(step))
+
+    assert make([1, 2, 0]).same_as(make([1, 2, 0]))
+    assert make(None).same_as(make(None))
+    assert not make([1, 2, 0]).same_as(make([2, 0, 1]))
+    assert not make([1, 2, 0]).same_as(make(None))
+
+
+@pytest.mark.parametrize(
+    ("group", "degrees"), [("C1", 360), ("C12", 30), ("D4", 90), ("D1", 360)]
+)
+def test_trivial_fields_have_a_step_that_moves_nothing(
+    group: str, degrees: int
+) -> None:
+    """Where the group turns the plane at all; `invariant` keeps it."""
+    fields = trivial_fields(2, group=group)
+    assert fields.step_degrees == degrees
+    assert (fields.step is None) == (degrees == 360)
+    assert fields.step is None or fields.step.tolist() == [0, 1]
+    assert (fields.invariant(3).step is None) == (degrees == 360)

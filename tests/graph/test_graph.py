@@ -182,6 +182,19 @@ def test_a_linear_layer_on_permuted_channels_keeps_no_symmetry() -> None:
     assert graph.fields("l").num_blocks == 3
 
 
+def test_a_linear_layer_on_turned_channels_keeps_no_smallest_rotation() -> None:
+    """C3 has no exact subgroup, yet its logits are not invariant without pooling."""
+    image = replace(IMAGE, shape=(3, 1, 1), fields=FieldBlocks("C3", np.zeros(3, int)))
+    turning = replace(
+        image, fields=FieldBlocks("C3", np.zeros(3, int), step=np.array([1, 2, 0]))
+    )
+    invariant = replace(image, fields=trivial_fields(3, group="C3"))
+    linear = Linear("l", ("f",), np.ones((2, 3)), np.zeros(2))
+    for source, known in ((image, False), (turning, False), (invariant, True)):
+        graph = Graph((source, Flatten("f", ("image",)), linear), "l")
+        assert (graph.fields("l").step is not None) == known
+
+
 def test_fields_of_a_flattened_grid_are_unknown() -> None:
     """Flattening more than channels has no fields, and the message says so."""
     graph = Graph((IMAGE, Flatten("flat", ("image",))), "flat")

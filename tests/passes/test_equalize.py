@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,3 +206,17 @@ def test_nothing_to_rescale() -> None:
     graph = Graph((IMAGE, conv), "a")
     for rescale in PASSES.values():
         assert logits_moved(rescale(graph), graph) == 0
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_balance_works_where_gradients_are_off(mode: Callable[[], Any]) -> None:
+    """It searches with gradients of its own, whatever its caller has switched off."""
+    graph = _graph(1, equivariant=True)
+    wanted = balance(graph)
+    with mode():
+        found = balance(graph)
+    for node in wanted.nodes:
+        if isinstance(node, Conv):
+            same = found[node.name]
+            assert isinstance(same, Conv)
+            np.testing.assert_array_equal(same.weight, node.weight)
