@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -18,9 +18,10 @@ from mobileq.collapse.fields import FieldReader
 from mobileq.collapse.lower import lower
 from mobileq.collapse.plain import Collapsed, collapse_module
 from mobileq.errors import UnsupportedError
-from mobileq.graph.fields import FieldBlocks, trivial_fields
-from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Input, Shape
+from mobileq.graph.base import NO_PADDING
+from mobileq.graph.fields import NO_GROUP, FieldBlocks, trivial_fields
+from mobileq.graph.graph import Graph, after_linear
+from mobileq.graph.nodes import Conv, Input, Shape
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,26 @@ def collapse(
             fields[f"{path}.inner"] = reader.read(leaf.out_type, where=path)
     program = _trace(module, torch.zeros(2, *shape))
     image = Input("image", (), shape, image_fields, pixel_scale, pixel_zero)
-    return CollapsedModel(module, lower(program, module, fields, image))
+    graph = _keep_invariance(lower(program, module, fields, image))
+    return CollapsedModel(module, graph)
+
+
+def _keep_invariance(graph: Graph) -> Graph:
+    """Give plain 1x1 convolutions behind the orbit pool the fields that they keep.
+
+    They know nothing of the group, but on channels that it leaves alone they need not.
+    """
+    for name in [node.name for node in graph.nodes]:
+        node = graph[name]
+        if (
+            isinstance(node, Conv)
+            and node.fields.group == NO_GROUP
+            and (node.weight.shape[2:], node.stride) == ((1, 1), 1)
+            and node.padding == NO_PADDING
+        ):
+            fields = after_linear(graph.fields(node.inputs[0]), len(node.weight))
+            graph = graph.replaced({name: replace(node, fields=fields)})
+    return graph
 
 
 def _trace(module: nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:
