@@ -12,6 +12,8 @@ import typer
 from typer.exceptions import TyperException
 
 from mobileq.cli.bench import bench
+from mobileq.cli.certify import certify
+from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
@@ -28,7 +30,9 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(export)
+app.command()(certify)
 app.command()(bench)
+app.command()(equivariance)
 app.command()(models)
 
 

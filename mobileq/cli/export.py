@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -63,6 +65,14 @@ def export(
             "--explain", help="Say what was done to each layer and what it costs."
         ),
     ] = False,
+    require_certificate: Annotated[
+        bool,
+        typer.Option(
+            "--require-certificate",
+            help="Write nothing unless it is proven that turning the image changes no "
+            "bit of the integer output.",
+        ),
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
     ] = False,
@@ -78,6 +88,11 @@ def export(
     if explain and not int8:
         raise InputError(
             "an explanation is of a quantized network; wanted --int8 with --explain"
+        )
+    if require_certificate and not int8:
+        raise InputError(
+            "a certificate is of integer files; wanted --int8 with "
+            "--require-certificate"
         )
     target = out or Path(Path(model).stem + SUFFIX)
     # Whatever can be refused is refused before anything heavy is imported.
@@ -100,6 +115,7 @@ def export(
             images=pictures,
             calibration=given,
             explain=explain,
+            require_certificate=require_certificate,
             report=lambda message: status.update(message),
         )
     if quiet:
@@ -110,9 +126,16 @@ def export(
         _show_explanation(bundle)
 
 
-def _motion(turns: int, mirrored: bool) -> str:
-    """A motion of the grid in words."""
-    return "mirroring it" if mirrored else f"Turning the image by {90 * turns} degrees"
+def _proven(certificate: Mapping[str, Any]) -> str:
+    """What a certificate says, in a sentence."""
+    if not certificate["motions"]:
+        first = certificate["breaks"][0]
+        return f"NOT proven to be symmetric ({first['operator']}: {first['reason']})"
+    turned = any(not mirrored for _, mirrored in certificate["motions"])
+    mirrored = any(mirrored for _, mirrored in certificate["motions"])
+    how = " or ".join(["turning"] * turned + ["mirroring"] * mirrored)
+    group = certificate["group"]
+    return f"{group} is proven: {how} the image changes no bit of the output"
 
 
 def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
@@ -183,10 +206,10 @@ def _show(bundle: Bundle) -> None:
     for note in bundle.manifest.get("quantization", {}).get("notes", ()):
         screen.print(f"Note: {note}", soft_wrap=True)
     symmetry = bundle.manifest["exact_symmetry"]
-    if symmetry["motions"]:
-        verbs = [_motion(turns, mirrored) for turns, mirrored in symmetry["motions"]]
-        screen.print(f"{' or '.join(verbs)} changes no integer output in any bit.")
-    else:
+    for name, certificate in bundle.manifest["certificates"].items():
+        if symmetry["motions"] or certificate["motions"]:
+            screen.print(f"{name}: {_proven(certificate)}", soft_wrap=True)
+    if not symmetry["motions"]:
         screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
     for name, entry in bundle.manifest["files"].items():
         screen.print(f"{bundle.path / name}  {entry['bytes']:,} bytes", soft_wrap=True)

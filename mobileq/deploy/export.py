@@ -10,17 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bundle import Bundle, refuse_existing, write_bundle
+from mobileq.certify import certify_files
 from mobileq.checkpoint import load_checkpoint
 from mobileq.collapse.collapse import collapse
 from mobileq.data.transforms import center_crop
 from mobileq.deploy.climb import check_images, climb
 from mobileq.deploy.files import FORMATS, Deployment, Report, check_formats, deploy
 from mobileq.deploy.manifest import manifest_of
-from mobileq.errors import InputError
+from mobileq.errors import InputError, VerificationError
+from mobileq.proof import Certificate
 from mobileq.recipe import Recipe
 from mobileq.verify.images import verification_images
 from mobileq.verify.ladder import require
 from mobileq.verify.runner import PixelMap
+from mobileq.verify.symmetry import asymmetry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +40,7 @@ def export_checkpoint(
     images: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
     explain: bool = False,
+    require_certificate: bool = False,
     report: Report = lambda message: None,
 ) -> Bundle:
     """Export a checkpoint to a bundle.
@@ -53,10 +57,13 @@ def export_checkpoint(
             the recipe asks for images, and in place of missing statistics.
         explain: Add `explain.json` and `explain.svg`: what was done to each layer, and
             what it costs.
+        require_certificate: Write nothing unless it is proven for each integer file
+            that turning the image changes no bit of the output.
         report: Called with a line before each step.
 
     Raises:
-        MobileqError: bad input, or a rung of the ladder that breaks.
+        MobileqError: bad input, a rung of the ladder that breaks, or a certificate
+            that is required and cannot be given.
     """
     refuse_existing(out, overwrite=overwrite)
     checkpoint = load_checkpoint(name)
@@ -81,6 +88,7 @@ def export_checkpoint(
         images=images,
         calibration=calibration,
         explain=explain,
+        require_certificate=require_certificate,
         origin=origin,
         report=report,
     )
@@ -99,6 +107,7 @@ def export_module(
     images: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
     explain: bool = False,
+    require_certificate: bool = False,
     origin: Mapping[str, Any] | None = None,
     report: Report = lambda message: None,
 ) -> Bundle:
@@ -118,12 +127,14 @@ def export_module(
             the recipe asks for images, and in place of missing statistics.
         explain: Add `explain.json` and `explain.svg`: what was done to each layer, and
             what it costs.
+        require_certificate: Write nothing unless it is proven for each integer file
+            that turning the image changes no bit of the output.
         origin: Where the network comes from, for the manifest.
         report: Called with a line before each step.
 
     Raises:
-        MobileqError: bad input, or a rung of the ladder that breaks; nothing is
-            written then.
+        MobileqError: bad input, a rung of the ladder that breaks, or a certificate
+            that is required and cannot be given; nothing is written then.
     """
     check_formats(formats)
     if explain and not int8:
@@ -145,6 +156,10 @@ def export_module(
         calibration=calibration,
         report=report,
     )
+    report("certifying")
+    certificates = certify_files(made.files)
+    if require_certificate:
+        _require_certificates(made, certificates)
     report("climbing the verification ladder")
     rungs = climb(model, made, images=images)
     require(rungs)
@@ -152,8 +167,37 @@ def export_module(
     if explain:
         report("explaining, layer by layer")
         files = {**files, **_explained(made, recipe, out.stem, images)}
-    manifest = {**(origin or {}), **manifest_of(made, recipe, rungs)}
+    manifest = {
+        **(origin or {}),
+        **manifest_of(made, recipe, rungs),
+        "certificates": {name: c.to_dict() for name, c in certificates.items()},
+    }
     return write_bundle(out, files, manifest, overwrite=overwrite)
+
+
+def _require_certificates(
+    made: Deployment, certificates: Mapping[str, Certificate]
+) -> None:
+    """Check that all integer files are proven to have the network's symmetry.
+
+    Raises:
+        VerificationError: one is not, or there is nothing to prove.
+    """
+    wanted = made.graph.input.fields.motions
+    reason = asymmetry(made.graph) if certificates else "there is no integer file"
+    if reason is not None:
+        raise VerificationError(
+            f"no certificate can be given: {reason}; wanted INT8 files of a network "
+            f"with an exact symmetry (leave --require-certificate out; nothing was "
+            f"written)"
+        )
+    for name, certificate in certificates.items():
+        if not certificate.covers(wanted):
+            why = certificate.first_break or "other motions than a quarter turn break"
+            raise VerificationError(
+                f"{name}: only {certificate.group} is proven ({why}); wanted the "
+                f"symmetry of the network (nothing was written)"
+            )
 
 
 def _explained(
