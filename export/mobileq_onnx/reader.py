@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from mobileq.errors import InputError
 from mobileq.proof.builder import Builder, Unreadable
 from mobileq.proof.program import POINT, Convolve, Program, Source, Windows
+from mobileq_onnx.constants import Constants, Stored, layer_numbers
 from mobileq_onnx.parsed import EIGHT_BITS, Call, File, parse, quantized_to_8_bits
-from mobileq_onnx.values import FUNCTIONS, REASONS, Stored, chw, windows_of
+from mobileq_onnx.values import FUNCTIONS, REASONS, chw, windows_of
 
 ASSUMPTIONS = (
     "The runtime computes each layer between its dequantized input and its quantized "
@@ -74,8 +75,7 @@ class _Reader:
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._constants = dict(file.constants)
-        self._stored: dict[str, Stored] = {}
+        self._constants = Constants(file.constants)
         self._scale: dict[str, NDArray[Any]] = {}  # of dequantized tensors
         self._quantized = set(quantized_to_8_bits(file))
         self.builder = Builder(channels_last=False)
@@ -107,34 +107,24 @@ class _Reader:
     def dequantize(self, call: Call) -> None:
         """Of a constant, or of a tensor."""
         source, made = call.inputs[0], call.outputs[0]
-        scale, zero = self._parameters(call)
+        scale, zero = self._constants.parameters(call)
         if source in self._constants:
-            integers = self._constants[source]
+            integers = self._constants.plain(source)
             if not np.issubdtype(integers.dtype, np.integer):
                 raise Unreadable(f"{source!r} is {integers.dtype}; wanted integers")
             axis = call.attributes.get("axis", 1) % max(1, integers.ndim)
-            self._stored[made] = Stored(integers, scale, zero, axis)
+            self._constants.store(made, Stored(integers, scale, zero, axis))
             return
         self.pointwise(call)
         if scale.size == 1 and self._file.types.get(source) in EIGHT_BITS:
             self._scale[made] = scale.reshape(1)
-
-    def _parameters(self, call: Call) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Scale and zero point of a quantize or dequantize operator."""
-        values = [self._constant(name) for name in call.inputs[1:] if name]
-        values.append(np.zeros(values[0].shape, np.int64))
-        # One number may be () or (1,), and not the same in both.
-        scale, zero = (v.reshape(()) if v.size == 1 else v for v in values[:2])
-        if call.attributes.get("block_size") or zero.shape != scale.shape:
-            raise Unreadable("its scales are in blocks; wanted one, or one a channel")
-        return scale, zero.astype(np.int64)
 
     def convolution(self, call: Call) -> None:
         """Weights OIHW."""
         self._require_integers(call)
         above = call.inputs[0]
         channels, height, width = self.builder.shape(above)
-        weight = self._weight(call, 1)
+        weight = self._constants.quantized(call.inputs[1])
         groups = call.attributes.get("group", 1)
         shape = weight.integers.shape
         if len(shape) != 4 or shape[1] * groups != channels or shape[0] % groups:
@@ -153,7 +143,7 @@ class _Reader:
         channels = self.builder.shape(above)[0]
         if above not in self.builder.flat:
             raise Unreadable("its input is not flat")
-        weight = self._weight(call, 1)
+        weight = self._constants.quantized(call.inputs[1])
         axis = 0 if attributes.get("transB", 0) else 1
         shape = weight.integers.shape
         if len(shape) != 2 or shape[1 - axis] != channels:
@@ -180,26 +170,7 @@ class _Reader:
             groups: Of input channels.
             windows: Sampling.
         """
-        filters = np.moveaxis(weight.centred, axis, 0)
-        if filters.ndim == 2:
-            filters = filters[:, :, None, None]
-        if weight.integers.dtype.itemsize != 1:
-            raise Unreadable(f"its weights are {weight.integers.dtype}; wanted 8 bits")
-        scale, zero = weight.per_channel(axis)
-        for channel in np.flatnonzero(zero != np.median(zero))[:1]:
-            raise Unreadable(
-                f"the weight zero point of channel {channel} is {zero[channel]}; "
-                f"wanted {np.median(zero):.0f} as in the others, as kernels demand"
-            )
-        numbers = {"weight scale": scale}
-        if len(call.inputs) > 2 and call.inputs[2]:
-            bias = self._weight(call, 2)
-            kind, shape = bias.integers.dtype, bias.integers.shape
-            fits = kind == np.int32 and shape == (len(filters),)
-            if not fits or bias.zero_point.any():
-                raise Unreadable(f"its bias is {kind} {shape}; wanted int32 sums")
-            numbers["bias"] = bias.centred
-            numbers["bias scale"] = bias.per_channel(0)[0]
+        filters, numbers = layer_numbers(weight, self._bias(call), axis)
         self.builder.add_layer(
             call.outputs[0],
             call.kind,
@@ -210,6 +181,11 @@ class _Reader:
             groups=groups,
             windows=windows,
         )
+
+    def _bias(self, call: Call) -> Stored | None:
+        """Input 2 of a layer, if it has one."""
+        given = len(call.inputs) > 2 and call.inputs[2]
+        return self._constants.quantized(call.inputs[2]) if given else None
 
     def max_pool(self, call: Call) -> None:
         """Windows on the grid, or on axes that a reshape has made."""
@@ -237,13 +213,13 @@ class _Reader:
             raise Unreadable("it repeats pixels of the border")
         if len(call.inputs) > 3 and call.inputs[3]:
             raise Unreadable("it names axes")
-        amounts = self._constant(call.inputs[1]).reshape(2, -1).T
+        amounts = self._constants.plain(call.inputs[1]).reshape(2, -1).T
         self.builder.add_pad(call.outputs[0], call.kind, call.inputs[0], amounts)
 
     def reshape(self, call: Call) -> None:
         """The same elements in another shape; 0 keeps an extent, -1 is the rest."""
         elements = self.builder.elements(call.inputs[0])
-        wanted = [int(extent) for extent in self._constant(call.inputs[1])]
+        wanted = [int(extent) for extent in self._constants.plain(call.inputs[1])]
         if not call.attributes.get("allowzero", 0):
             wanted = [n or elements.shape[i] for i, n in enumerate(wanted)]
         reshaped = elements.reshaped(tuple(wanted))
@@ -264,18 +240,18 @@ class _Reader:
     def pointwise(self, call: Call) -> None:
         """Tensors of one shape, and constants that broadcast to it."""
         used = [name for name in call.inputs if name]
-        names = [name for name in used if not self._is_constant(name)]
+        names = [name for name in used if name not in self._constants]
         flat = all(name in self.builder.flat for name in names)
         rescales = call.kind in ("QuantizeLinear", "DequantizeLinear")
         on_channels = rescales and call.attributes.get("axis", 1) in (1, -3)
-        if rescales and not on_channels and self._values(used[1]).size > 1:
+        if rescales and not on_channels and self._constants.values(used[1]).size > 1:
             raise Unreadable("its scales belong to another axis than the channels")
         constants = {
             f"constant {name!r}": chw(
-                self._values(name), flat=flat, on_channels=on_channels
+                self._constants.values(name), flat=flat, on_channels=on_channels
             )
             for name in used
-            if self._is_constant(name)
+            if name in self._constants
         }
         self.builder.add_pointwise(call.outputs[0], call.kind, names, constants)
 
@@ -296,32 +272,6 @@ class _Reader:
                 "its result is not quantized at once, and sums of real numbers depend "
                 "on their order"
             )
-
-    def _weight(self, call: Call, position: int) -> Stored:
-        """A quantized constant among the inputs."""
-        name = call.inputs[position]
-        if name not in self._stored:
-            raise Unreadable(f"{name!r} is no quantized constant")
-        return self._stored[name]
-
-    def _is_constant(self, name: str) -> bool:
-        """Whether a tensor is stored in the file."""
-        return name in self._constants or name in self._stored
-
-    def _values(self, name: str) -> NDArray[Any]:
-        """Values of a constant; integers if they have one scale."""
-        if name in self._constants:
-            return self._constants[name]
-        stored = self._stored[name]
-        if stored.scale.ndim:
-            raise Unreadable(f"{name!r} has {stored.scale.size} scales; wanted one")
-        return stored.centred
-
-    def _constant(self, name: str) -> NDArray[Any]:
-        """An input that must be stored in the file as it is."""
-        if name not in self._constants:
-            raise Unreadable(f"{name!r} is computed; wanted a constant")
-        return self._constants[name]
 
 
 RULES: Mapping[str, Callable[[_Reader, Call], None]] = MappingProxyType(

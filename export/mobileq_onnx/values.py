@@ -1,13 +1,11 @@
-"""Windows, weights and constants of an ONNX file, checked for a proof."""
+"""Windows and shapes of an ONNX file, and what is known of operators without a rule."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.proof.builder import Unreadable
@@ -36,43 +34,6 @@ FUNCTIONS = frozenset(
 Random numbers, custom operators, and those with a body, which may read any tensor, are
 not among them.
 """
-
-
-@dataclass(frozen=True, eq=False)
-class Stored:
-    """A quantized constant.
-
-    Attributes:
-        integers: As in the file.
-        scale: () or (n,).
-        zero_point: The same shape.
-        axis: That n scales belong to.
-    """
-
-    integers: NDArray[Any]
-    scale: NDArray[Any]
-    zero_point: NDArray[np.int64]
-    axis: int
-
-    @property
-    def centred(self) -> NDArray[np.int64]:
-        """Integers less their zero point."""
-        shape = [1] * self.integers.ndim
-        if self.zero_point.ndim:
-            shape[self.axis] = -1
-        return self.integers.astype(np.int64) - self.zero_point.reshape(shape)
-
-    def per_channel(self, axis: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """(n,) scales and zero points of the slices along an axis."""
-        out = self.integers.shape[axis]
-        if self.scale.size > 1 and (self.scale.shape != (out,) or self.axis != axis):
-            raise Unreadable(
-                f"a constant has {self.scale.size} scales on axis {self.axis}; wanted "
-                f"one, or {out} on axis {axis}"
-            )
-        return np.broadcast_to(self.scale.ravel(), out), np.broadcast_to(
-            self.zero_point.ravel(), out
-        )
 
 
 def windows_of(call: Call, grid: tuple[int, int], kernel: Sequence[int]) -> Windows:
