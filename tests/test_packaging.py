@@ -32,6 +32,8 @@ HEAVY = (
     "onnx",
     "onnxruntime",
     "onnxsim",
+    "pooch",
+    "requests",
     "safetensors",
     "scipy",
     "tensorflow",

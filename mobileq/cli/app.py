@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from mobileq.cli.bench import bench
 from mobileq.cli.certify import certify
+from mobileq.cli.data import app as data
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.models import models
@@ -34,6 +35,7 @@ app.command()(certify)
 app.command()(bench)
 app.command()(equivariance)
 app.command()(models)
+app.add_typer(data)
 
 
 @app.callback()
