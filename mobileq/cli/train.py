@@ -51,7 +51,17 @@ def train(
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0: all cores.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="CPU threads of each process; 0: all cores.")
+    ] = 0,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Let torch.compile make kernels: minutes at the start, faster steps "
+            "on a GPU.",
+        ),
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(min=2, help="Use the first images only.")
     ] = None,
@@ -73,48 +83,59 @@ def train(
         bool, typer.Option("--overwrite", help="Replace an existing --out.")
     ] = False,
 ) -> None:
-    """Train a MobileNetV2, equivariant or conventional."""
+    """Train a MobileNetV2, equivariant or conventional.
+
+    torchrun --nproc-per-node N -m mobileq train ... shares every batch between N
+    processes, each on its own GPU where there are any; the result is that of one.
+    """
     from mobileq.checkpoint import load_checkpoint
     from mobileq.cli.output import refuse_existing
     from mobileq.data.source import open_split
     from mobileq.models.spec import ModelSpec
     from mobileq.train.config import TrainConfig
+    from mobileq.train.ranks import joined_ranks
     from mobileq.train.session import DataSets, check_output, run_training
 
-    spec = ModelSpec(
-        group=group,
-        width=width,
-        channel_multiple=channel_multiple,
-        input_size=input_size,
-        reduced_strides=reduced_strides,
-    )
-    config = TrainConfig(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        label_smoothing=label_smoothing,
-        stain_jitter=stain_jitter,
-        average=average,
-        symmetries=symmetries,
-        precision=precision,
-        seed=seed,
-        device=device,
-    )
-    refuse_existing(out, overwrite=overwrite)
-    check_output(out)
-    run_training(
-        spec,
-        config,
-        DataSets(
-            open_split(data, "train", limit=limit),
-            open_split(data, "valid", limit=limit),
-            open_split(data, "test", limit=limit),
-        ),
-        out=out,
-        run_dir=run_dir or Path("runs") / out.stem,
-        initial=None if init is None else load_checkpoint(init),
-        resume=resume,
-        threads=threads,
-        save_seconds=save_every,
-    )
+    with joined_ranks(device) as ranks:
+        with ranks.alone():
+            spec = ModelSpec(
+                group=group,
+                width=width,
+                channel_multiple=channel_multiple,
+                input_size=input_size,
+                reduced_strides=reduced_strides,
+            )
+            config = TrainConfig(
+                epochs=epochs,
+                batch_size=batch_size,
+                learning_rate=learning_rate,
+                weight_decay=weight_decay,
+                label_smoothing=label_smoothing,
+                stain_jitter=stain_jitter,
+                average=average,
+                symmetries=symmetries,
+                precision=precision,
+                seed=seed,
+                device=device,
+            )
+            refuse_existing(out, overwrite=overwrite)
+            check_output(out)
+            initial = None if init is None else load_checkpoint(init)
+            data_sets = DataSets(
+                open_split(data, "train", limit=limit),
+                open_split(data, "valid", limit=limit),
+                open_split(data, "test", limit=limit),
+            )
+        run_training(
+            spec,
+            config,
+            data_sets,
+            out=out,
+            run_dir=run_dir or Path("runs") / out.stem,
+            initial=initial,
+            resume=resume,
+            threads=threads,
+            save_seconds=save_every,
+            ranks=ranks,
+            compiled=compiled,
+        )

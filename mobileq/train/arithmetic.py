@@ -9,16 +9,28 @@ import torch
 from mobileq.errors import InputError
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
     """Find the device that a configuration names; `auto` is CUDA where there is a GPU.
+
+    Args:
+        name: `auto`, `cpu` or `cuda`.
+        local_rank: Which process of this machine asks; each has a GPU of its own.
 
     Raises:
         InputError: the device is unknown or absent.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cpu" or (name == "cuda" and torch.cuda.is_available()):
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
         return torch.device(name)
+    if name == "cuda" and torch.cuda.is_available():
+        found = torch.cuda.device_count()
+        if local_rank >= found:
+            raise InputError(
+                f"process {local_rank + 1} on this machine has no GPU, there are "
+                f"{found}; wanted one for each (lower --nproc-per-node)"
+            )
+        return torch.device(name, local_rank)
     raise InputError(f"device is {name!r}, which is not here; wanted auto, cpu or cuda")
 
 

@@ -1,12 +1,13 @@
 """Augmented batches, the same ones for the same seed, epoch and step.
 
 The random numbers of a step depend on nothing but (seed, epoch, step), so that a run
-that was interrupted anywhere sees the batches that it would have seen.
+that was interrupted anywhere sees the batches that it would have seen. Where several
+ranks share a run, each reads and prepares its part of the batches of one process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
@@ -22,6 +23,7 @@ from mobileq.data.transforms import (
     stain_jitter,
 )
 from mobileq.train.config import TrainConfig
+from mobileq.train.ranks import ALONE, Ranks
 
 _Value = TypeVar("_Value")
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
@@ -35,6 +37,31 @@ class OrderedPatches(Protocol):
         """Return a random permutation of all indices, (N,), decided by `rng` alone."""
 
 
+class PartOfBatch(np.random.Generator):
+    """Draws for all images of a batch, and hands out what concerns some of them.
+
+    Args:
+        seed: Decides the draws.
+        part: Which images of the batch.
+        count: How many images the whole batch has.
+    """
+
+    def __init__(self, seed: Sequence[int], part: slice, count: int) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self.part, self.count = part, count
+
+    def integers(self, high: int, *, size: int) -> NDArray[np.int64]:  # type: ignore[override]
+        """Integers below `high`, one for each image of the part, (size,)."""
+        drawn = np.asarray(super().integers(high, size=self.count))
+        return drawn[self.part]
+
+    def uniform(  # type: ignore[override]
+        self, low: float, high: float, *, size: tuple[int, ...]
+    ) -> NDArray[np.float64]:
+        """Numbers of shape `size`, whose first axis counts the images of the part."""
+        return super().uniform(low, high, size=(self.count, *size[1:]))[self.part]
+
+
 @dataclass(frozen=True)
 class TrainingBatches:
     """The batches of a training run.
@@ -43,15 +70,17 @@ class TrainingBatches:
         patches: Training set.
         config: Seed, batch size and augmentation.
         input_size: Height and width that images are cropped to, in pixels.
+        ranks: Decides which part of each batch is prepared here.
     """
 
     patches: Patches
     config: TrainConfig
     input_size: int
+    ranks: Ranks = ALONE
 
     @property
     def batch_size(self) -> int:
-        """Images per step; the whole set where that is smaller."""
+        """Images per step of all ranks; the whole set where that is smaller."""
         return min(self.config.batch_size, len(self.patches))
 
     @property
@@ -67,7 +96,7 @@ class TrainingBatches:
             first_step: Steps to leave out, as when a run is resumed.
 
         Yields:
-            Images (B, 3, S, S) float32 NCHW and labels (B,).
+            Images (B, 3, S, S) float32 NCHW and labels (B,): this rank's part.
         """
         rng = np.random.default_rng([self.config.seed, epoch])
         if isinstance(self.patches, OrderedPatches):
@@ -77,8 +106,9 @@ class TrainingBatches:
 
         def prepare(step: int) -> Batch:
             rows = order[step * self.batch_size : (step + 1) * self.batch_size]
+            part = self.ranks.part(len(rows))
             seed = [self.config.seed, epoch, step]
-            return self._augmented(rows, np.random.default_rng(seed))
+            return self._augmented(rows[part], PartOfBatch(seed, part, len(rows)))
 
         return _prefetch(prepare, range(first_step, self.steps))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from mobileq.data.patches import Patches
 from mobileq.train.arithmetic import autocast
 from mobileq.train.batches import plain_batches
+from mobileq.train.ranks import Ranks
 
 
 def predict(
@@ -47,3 +49,55 @@ def predict(
             logits.append(model(tensor).float().cpu().numpy())
     model.train(was_training)
     return np.concatenate(logits)
+
+
+@dataclass(frozen=True, eq=False)
+class PatchRange:
+    """Consecutive patches of a source.
+
+    Attributes:
+        source: All patches.
+        part: Which of them; from a start to a stop.
+    """
+
+    source: Patches
+    part: slice
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Labels, (N,)."""
+        return self.source.labels[self.part]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.source.size
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(range(len(self.source))[self.part])
+
+    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the patches at `indices`, counted from the start, (B, H, W, 3)."""
+        return self.source.read(indices + self.part.start)
+
+
+def predict_together(
+    model: nn.Module, patches: Patches, ranks: Ranks, *, input_size: int
+) -> NDArray[np.float32]:
+    """Logits of all images in fp32, (N, classes), of which each rank computes a part.
+
+    Args:
+        model: As for `predict`, the same on all ranks.
+        patches: Images; at least one.
+        ranks: Who takes part; all of them get all logits.
+        input_size: Height and width that images are cropped to, in pixels.
+
+    Raises:
+        DataError: the images are smaller than the crop or cannot be read.
+    """
+    own = PatchRange(patches, ranks.part(len(patches)))
+    with ranks.alone():
+        logits = predict(model, own, input_size=input_size) if len(own) else None
+    parts = ranks.gather(logits)
+    return np.concatenate([part for part in parts if part is not None])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,10 +20,15 @@ class Interrupt:
 
 
 @contextmanager
-def held_interrupt() -> Iterator[Interrupt]:
+def held_interrupt(same_press: float = 0.0) -> Iterator[Interrupt]:
     """Hold the first Ctrl-C back until the block ends; a second one acts at once.
 
     Outside the main thread, where Python delivers no signals, nothing is held back.
+
+    Args:
+        same_press: Time in seconds for which another signal is the same Ctrl-C. A
+            process started by torchrun gets one from the terminal and one from
+            torchrun.
 
     Yields:
         What to look at between two steps.
@@ -34,10 +41,14 @@ def held_interrupt() -> Iterator[Interrupt]:
         yield interrupt
         return
 
+    pressed = -math.inf
+
     def hold(number: int, frame: FrameType | None) -> None:
-        if interrupt.requested:
+        nonlocal pressed
+        now = time.monotonic()
+        if interrupt.requested and now - pressed >= same_press:
             raise KeyboardInterrupt
-        interrupt.requested = True
+        interrupt.requested, pressed = True, now
 
     before = signal.signal(signal.SIGINT, hold)
     try:

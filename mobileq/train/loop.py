@@ -3,6 +3,8 @@
 The state of a run is saved every few minutes, before and after each validation, and
 when Ctrl-C is pressed. Whatever happens in between costs the time since the last save
 and changes nothing in the result: batches depend on seed, epoch and step alone.
+
+Several ranks go through the same loop with the same state; see `mobileq.train.ranks`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,16 +31,12 @@ from mobileq.models.spec import ModelSpec
 from mobileq.train.arithmetic import choose_device, choose_precision
 from mobileq.train.batches import TrainingBatches
 from mobileq.train.config import TrainConfig
-from mobileq.train.evaluate import predict
+from mobileq.train.evaluate import predict_together
+from mobileq.train.identity import run_identity
 from mobileq.train.interrupt import held_interrupt
-from mobileq.train.state import (
-    BEST_FILE,
-    HISTORY_FILE,
-    STATE_FILE,
-    RunState,
-    remove_leftovers,
-    snapshot,
-)
+from mobileq.train.ranks import ALONE, Ranks
+from mobileq.train.run import Run, check_parts, enter_folder, kept
+from mobileq.train.state import BEST_FILE, HISTORY_FILE, RunState, snapshot
 from mobileq.train.step import train_step
 
 SAVE_SECONDS = 120.0
@@ -69,25 +66,6 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-@dataclass(frozen=True)
-class _Run:
-    """What stays the same while a run goes on."""
-
-    spec: ModelSpec
-    config: TrainConfig
-    precision: str
-    batches: TrainingBatches
-    validation: Patches
-    folder: Path
-    initial: Checkpoint | None
-    identity: Mapping[str, Any]
-    save_seconds: float
-
-    def save(self, state: RunState) -> None:
-        """Write the state to the run's directory."""
-        state.save(self.folder / STATE_FILE, self.identity)
-
-
 def train(
     spec: ModelSpec,
     config: TrainConfig,
@@ -99,6 +77,8 @@ def train(
     resume: bool = False,
     save_seconds: float = SAVE_SECONDS,
     report: Report = lambda progress: None,
+    ranks: Ranks = ALONE,
+    compiled: bool = False,
 ) -> Checkpoint:
     """Train a network and return its best checkpoint by validation loss.
 
@@ -112,6 +92,8 @@ def train(
         resume: Continue the run in `run_dir`; a finished one is not trained again.
         save_seconds: The state is saved whenever this time has passed, in seconds.
         report: Called after each step and after each validation.
+        ranks: The processes that share the run; the first alone uses `run_dir`.
+        compiled: Let torch.compile make kernels for the network.
 
     Raises:
         InputError: settings that do not fit, or a run in `run_dir` without `resume`.
@@ -119,6 +101,7 @@ def train(
         CheckpointError: the run's files cannot be read or written.
         TrainingError: the loss or a weight is not finite; the last good state is kept.
         KeyboardInterrupt: Ctrl-C; the state is saved.
+        SystemExit: one of the others, on a rank that need not speak.
     """
     check_patches(training, spec, "training")
     check_patches(validation, spec, "validation")
@@ -127,25 +110,35 @@ def train(
             f"{initial.source}: its network is {initial.spec}; wanted {spec}, which "
             f"the options ask for"
         )
-    device = choose_device(config.device)
-    run = _Run(
+    device = choose_device(config.device, ranks.local)
+    run = Run(
         spec=spec,
         config=config,
         precision=choose_precision(config.precision, device),
-        batches=TrainingBatches(training, config, spec.input_size),
+        batches=TrainingBatches(training, config, spec.input_size, ranks),
         validation=validation,
         folder=run_dir,
         initial=initial,
-        identity=_identity(spec, config, training, validation)
-        | {"initial weights": initial.sha256 if initial else "random"},
+        identity=run_identity(spec, config, training, validation, initial),
         save_seconds=save_seconds,
+        ranks=ranks,
     )
-    state = RunState.start(spec, config, run.batches.steps, device, initial)
-    _enter_folder(run, state, resume=resume)
-    while state.epoch < config.epochs:
-        speed = _train_epoch(run, state, report)
-        report(_finish_epoch(run, state, speed))
-    return load_checkpoint(run_dir / BEST_FILE)
+    check_parts(run)
+    state = RunState.start(
+        spec,
+        config,
+        run.batches.steps,
+        device,
+        initial,
+        ranks=ranks,
+        compiled=compiled,
+    )
+    enter_folder(run, state, resume=resume)
+    with kept(run):
+        while state.epoch < config.epochs:
+            speed = _train_epoch(run, state, report)
+            report(_finish_epoch(run, state, speed))
+    return ranks.of_first(lambda: load_checkpoint(run_dir / BEST_FILE))
 
 
 def check_patches(patches: Patches, spec: ModelSpec, name: str) -> None:
@@ -176,55 +169,25 @@ def check_patches(patches: Patches, spec: ModelSpec, name: str) -> None:
         )
 
 
-def _identity(
-    spec: ModelSpec, config: TrainConfig, training: Patches, validation: Patches
-) -> dict[str, Any]:
-    """Everything that decides the result: with the same, a run is the same run."""
-    identity = {**spec.to_dict(), **config.to_dict()}
-    device = choose_device(config.device)
-    identity["resolved precision"] = choose_precision(config.precision, device)
-    for name, patches in (("training", training), ("validation", validation)):
-        identity[f"number of {name} images"] = len(patches)
-        identity[f"checksum of {name} labels"] = zlib.crc32(patches.labels.tobytes())
-    return identity
-
-
-def _enter_folder(run: _Run, state: RunState, *, resume: bool) -> None:
-    """Load the run in the directory, or make the directory this run's own.
-
-    Raises:
-        InputError: another run is there.
-        CheckpointError: the directory cannot be read or written.
-    """
-    path = run.folder / STATE_FILE
-    if resume:
-        state.load(path, run.identity)
-        remove_leftovers(run.folder)
-    elif path.exists():
-        raise InputError(
-            f"{path}: a run is here already; wanted --resume to continue it, or "
-            f"another --run-dir"
-        )
-    else:
-        run.save(state)
-
-
-def _train_epoch(run: _Run, state: RunState, report: Report) -> float:
+def _train_epoch(run: Run, state: RunState, report: Report) -> float:
     """Take the remaining steps of the epoch; returns images per second."""
     started = saved = time.monotonic()
-    images = 0
+    images, steps, ranks = 0, run.batches.steps, run.ranks
     source = run.batches.epoch(state.epoch, state.step)
-    with held_interrupt() as interrupt, closing(source):
-        for batch in source:
-            train_step(state, run.config, run.precision, batch)
-            images += len(batch[1])
+    with held_interrupt(ranks.same_press) as interrupt, closing(source):
+        while state.step < steps and not interrupt.requested:
+            with ranks.alone():
+                batch = next(source)
+            with ranks.alike():
+                train_step(state, run.config, run.precision, batch, ranks)
+            images += run.batches.batch_size
             now = time.monotonic()
             speed = images / max(now - started, 1e-9)
             loss = state.loss_sum / state.step
-            report(Progress(state.epoch, state.step, run.batches.steps, loss, speed))
-            if interrupt.requested:
-                break
-            if now - saved >= run.save_seconds and state.step < run.batches.steps:
+            report(Progress(state.epoch, state.step, steps, loss, speed))
+            due = now - saved >= run.save_seconds
+            interrupt.requested, due = ranks.any(interrupt.requested, due)
+            if due and state.step < steps and not interrupt.requested:
                 run.save(state)
                 saved = now
         seconds = time.monotonic() - started
@@ -232,35 +195,44 @@ def _train_epoch(run: _Run, state: RunState, report: Report) -> float:
     return images / max(seconds, 1e-9)
 
 
-def _finish_epoch(run: _Run, state: RunState, speed: float) -> Progress:
+def _finish_epoch(run: Run, state: RunState, speed: float) -> Progress:
     """Validate, keep the weights if they are the best so far, write the history."""
-    scores = _validate(run, state)
+    with run.ranks.alike():
+        scores = _validate(run, state)
     entry = {
         "epoch": state.epoch + 1,
         "loss": state.loss_sum / run.batches.steps,
         "validation": scores.to_dict(),
     }
-    if scores.loss < state.best_loss:
-        state.best_loss = scores.loss
-        training: dict[str, Any] = {
-            "config": run.config.to_dict(),
-            "precision": run.precision,
-            **entry,
-        }
-        if run.initial is not None:
-            training["initial"] = {
-                "sha256": run.initial.sha256,
-                "training": dict(run.initial.training),
-            }
-        weights = state.averaged or state.model.state_dict()
-        save_checkpoint(run.folder / BEST_FILE, Checkpoint(run.spec, weights, training))
+    best = scores.loss < state.best_loss
+    state.best_loss = min(scores.loss, state.best_loss)
     state.history.append(entry)
-    _write_history(run.folder / HISTORY_FILE, state.history)
+    with run.ranks.alone():
+        if run.ranks.first:
+            if best:
+                _write_best(run, state, entry)
+            _write_history(run.folder / HISTORY_FILE, state.history)
     steps, loss = run.batches.steps, state.loss_sum / run.batches.steps
     done = Progress(state.epoch, steps, steps, loss, speed, scores)
     state.epoch, state.step, state.loss_sum = state.epoch + 1, 0, 0.0
     run.save(state)
     return done
+
+
+def _write_best(run: Run, state: RunState, entry: Mapping[str, Any]) -> None:
+    """Write the weights of this epoch as the best so far."""
+    training: dict[str, Any] = {
+        "config": run.config.to_dict(),
+        "precision": run.precision,
+        **entry,
+    }
+    if run.initial is not None:
+        training["initial"] = {
+            "sha256": run.initial.sha256,
+            "training": dict(run.initial.training),
+        }
+    weights = state.averaged or state.model.state_dict()
+    save_checkpoint(run.folder / BEST_FILE, Checkpoint(run.spec, weights, training))
 
 
 def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
@@ -273,7 +245,7 @@ def _write_history(path: Path, history: list[dict[str, Any]]) -> None:
     write_atomically(path, write)
 
 
-def _validate(run: _Run, state: RunState) -> Scores:
+def _validate(run: Run, state: RunState) -> Scores:
     """Scores of the averaged weights, or of the weights where there is no average.
 
     Raises:
@@ -283,14 +255,16 @@ def _validate(run: _Run, state: RunState) -> Scores:
     if state.averaged is not None:
         own = snapshot(state.model)
         state.model.load_state_dict(state.averaged)
-    logits = predict(state.model, run.validation, input_size=run.spec.input_size)
+    logits = predict_together(
+        state.model, run.validation, run.ranks, input_size=run.spec.input_size
+    )
     if own is not None:
         state.model.load_state_dict(own)
     scores = score(logits, run.validation.labels)
     if not math.isfinite(scores.loss):
         raise TrainingError(
             f"epoch {state.epoch + 1}: the validation loss is {scores.loss}; wanted a "
-            f"finite one (start again in another --run-dir with a lower "
-            f"--learning-rate)"
+            f"finite one (resuming meets it again: start in another --run-dir with a "
+            f"lower --learning-rate)"
         )
     return scores

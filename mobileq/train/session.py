@@ -19,9 +19,10 @@ from mobileq.errors import BundleError
 from mobileq.models.spec import ModelSpec
 from mobileq.train.config import TrainConfig
 from mobileq.train.cost import network_cost
-from mobileq.train.evaluate import predict
+from mobileq.train.evaluate import predict_together
 from mobileq.train.loop import Progress as Step
 from mobileq.train.loop import check_patches, train
+from mobileq.train.ranks import ALONE, Ranks
 from mobileq.train.state import STATE_FILE
 
 SUFFIXES = (".pt", ".safetensors")
@@ -77,6 +78,8 @@ def run_training(
     resume: bool,
     threads: int,
     save_seconds: float,
+    ranks: Ranks = ALONE,
+    compiled: bool = False,
 ) -> None:
     """Train with a progress bar, score the best weights and write them to `out`.
 
@@ -88,26 +91,32 @@ def run_training(
         run_dir: Where the run is kept.
         initial: Start from these weights; random ones if None.
         resume: Continue the run in `run_dir`.
-        threads: CPU threads; 0 for torch's own choice.
+        threads: CPU threads of each process; 0 for torch's own choice.
         save_seconds: Time between two saved states, in seconds.
+        ranks: The processes that share the run; the first one writes and prints.
+        compiled: Let torch.compile make kernels for the network.
 
     Raises:
         MobileqError: as `loop.train`.
         KeyboardInterrupt: Ctrl-C; a line on standard error says how to go on.
+        SystemExit: either, on a rank that need not speak.
     """
     if threads:
         torch.set_num_threads(threads)
-    check_patches(data.test, spec, "test")
+    with ranks.alone():
+        check_patches(data.test, spec, "test")
     # Lines are left whole, however wide the terminal: a log file has no width.
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"{spec.group} MobileNetV2, width {spec.width}: {network_cost(spec)}")
+    console = Console(highlight=False, soft_wrap=True, quiet=not ranks.first)
+    cost = network_cost(spec)
+    console.print(f"{spec.group} MobileNetV2, width {spec.width}: {cost}")
     console.print(
         f"{len(data.training):,} training images, {len(data.validation):,} for "
         f"validation, {len(data.test):,} for the test; run kept in {run_dir}",
         markup=False,
     )
+    remedy = f"start all again; the run is kept in {run_dir}: add --resume"
     try:
-        with _progress_bar(console, config.epochs) as report:
+        with ranks.connected(remedy), _progress_bar(console, config.epochs) as report:
             best = train(
                 spec,
                 config,
@@ -118,19 +127,27 @@ def run_training(
                 resume=resume,
                 save_seconds=save_seconds,
                 report=report,
+                ranks=ranks,
+                compiled=compiled,
             )
-        _write_result(console, best, data.test, out)
+            _write_result(console, best, data.test, out, ranks)
     except KeyboardInterrupt:
-        _say_how_to_go_on(run_dir)
+        if ranks.first:
+            _say_how_to_go_on(run_dir)
         raise
 
 
-def _write_result(console: Console, best: Checkpoint, test: Patches, out: Path) -> None:
+def _write_result(
+    console: Console, best: Checkpoint, test: Patches, out: Path, ranks: Ranks
+) -> None:
     """Score the best weights on the test set and write them to `out`."""
-    logits = predict(best.build(), test, input_size=best.spec.input_size)
+    size = best.spec.input_size
+    logits = predict_together(best.build(), test, ranks, input_size=size)
     scores = score(logits, test.labels)
     final = replace(best, training={**best.training, "test": scores.to_dict()})
-    save_checkpoint(out, final)
+    with ranks.alone():
+        if ranks.first:
+            save_checkpoint(out, final)
     console.print(f"best epoch {best.training['epoch']:3d}  test {scores}")
     console.print(f"wrote {out}", markup=False)
 

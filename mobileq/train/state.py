@@ -16,6 +16,8 @@ from mobileq.errors import CheckpointError, InputError, TrainingError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from mobileq.train.config import TrainConfig
+from mobileq.train.network import training_network
+from mobileq.train.ranks import ALONE, Ranks
 
 STATE_FILE = "state.pt"
 BEST_FILE = "best.pt"
@@ -29,6 +31,7 @@ class RunState:
 
     Attributes:
         model: The network that is trained.
+        network: What computes the logits of a step with the model's weights.
         averaged: Its averaged weights, by name; None where averaging is off.
         optimizer: AdamW.
         scheduler: One-cycle schedule, one step per batch.
@@ -41,6 +44,7 @@ class RunState:
     """
 
     model: nn.Module
+    network: nn.Module
     averaged: dict[str, Tensor] | None
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler
@@ -58,13 +62,23 @@ class RunState:
         steps: int,
         device: torch.device,
         initial: Checkpoint | None = None,
+        *,
+        ranks: Ranks = ALONE,
+        compiled: bool = False,
     ) -> RunState:
-        """Weights, optimizer and schedule of a run of `steps` steps per epoch.
+        """Weights, optimizer and schedule of a run.
 
-        The weights are those of `initial`, or random.
+        Args:
+            spec: Architecture.
+            config: Hyperparameters.
+            steps: Steps per epoch.
+            device: Where the network is computed.
+            initial: Start from these weights; random ones by default.
+            ranks: The processes that share the run.
+            compiled: Let torch.compile make kernels for the network.
 
         Raises:
-            InputError: there is no such network.
+            InputError: there is no such network, or it is not compiled here.
         """
         torch.manual_seed(config.seed)
         model = build_model(spec) if initial is None else initial.build().train()
@@ -85,7 +99,8 @@ class RunState:
             pct_start=max(config.warmup, 2 / total),
         )
         averaged = snapshot(model) if config.average else None
-        return cls(model, averaged, optimizer, scheduler)
+        network = training_network(model, device, ranks, compiled=compiled)
+        return cls(model, network, averaged, optimizer, scheduler)
 
     def save(self, path: Path, identity: Mapping[str, Any]) -> None:
         """Write to `path`, whole or not at all.
@@ -114,19 +129,16 @@ class RunState:
         }
         write_atomically(path, lambda temporary: torch.save(content, temporary))
 
-    def load(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Continue from `path`.
+    def restore(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Take over everything that `save` wrote.
 
         Args:
-            path: File that `save` wrote.
-            identity: As for `save`.
+            path: Where the content comes from, for the message.
+            content: What `read_state` returned.
 
         Raises:
-            CheckpointError: the file is missing, damaged or of another version.
-            InputError: it belongs to a run with other settings.
+            CheckpointError: a value is missing or does not fit.
         """
-        content = _read(path)
-        _check_identity(path, content, identity)
         try:
             self._restore(content)
         except (KeyError, ValueError, RuntimeError, TypeError) as error:
@@ -136,7 +148,6 @@ class RunState:
             ) from error
 
     def _restore(self, content: Mapping[str, Any]) -> None:
-        """Take over everything that `save` wrote."""
         device = next(self.model.parameters()).device
         self.model.load_state_dict(content["model"])
         if self.averaged is not None:
@@ -158,9 +169,26 @@ class RunState:
             if not bool(value.isfinite().all()):
                 raise TrainingError(
                     f"epoch {self.epoch + 1}, step {self.step}: {name} became NaN or "
-                    f"infinite; wanted finite weights (start again in another "
-                    f"--run-dir with a lower --learning-rate or --precision fp32)"
+                    f"infinite; wanted finite weights (resuming meets them again: "
+                    f"start in another --run-dir with a lower --learning-rate or "
+                    f"--precision fp32)"
                 )
+
+
+def read_state(path: Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what `RunState.save` wrote.
+
+    Args:
+        path: The file.
+        identity: What must be the same for a run to be the same run.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another version.
+        InputError: it belongs to a run with other settings.
+    """
+    content = _read(path)
+    _check_identity(path, content, identity)
+    return content
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -145,7 +145,7 @@ def test_validation_loss_that_is_nan(
 ) -> None:
     """A network whose validation loss is NaN is not called the best."""
     broken = np.full((len(VALIDATION), 2), np.nan, np.float32)
-    monkeypatch.setattr(loop, "predict", lambda *args, input_size: broken)
+    monkeypatch.setattr(loop, "predict_together", lambda *args, input_size: broken)
     with pytest.raises(TrainingError, match="validation loss is nan"):
         run(tmp_path)
     assert not (tmp_path / "best.pt").exists()
