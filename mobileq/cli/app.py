@@ -18,6 +18,7 @@ from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
+from mobileq.cli.reproduce import app as reproduce
 from mobileq.cli.train import train
 from mobileq.errors import MobileqError
 
@@ -36,6 +37,7 @@ app.command()(bench)
 app.command()(equivariance)
 app.command()(models)
 app.add_typer(data)
+app.add_typer(reproduce)
 
 
 @app.callback()

@@ -1,0 +1,1 @@
+"""The paper's experiments: trained, exported, measured, and set beside its figures."""
