@@ -1,13 +1,13 @@
 """Cost of one training step: the equivariant network relative to its twin.
 
-usage: python benchmarks/train_step.py [--rounds 8] [--batch-size 32] [--threads 1]
+usage: python benchmarks/train_step.py [--rounds 8] [--batch-size 64] [--threads 1]
        [--precision bf16] [--device cpu]
 
 Both networks of a pair have the same channels and take their steps in turn in one
 process, so that whatever else the machine does hits both. Printed are the median and
-the smallest step in processor seconds of the process (on a GPU: seconds of a
-synchronized step), their ratio, images per second of the smallest one, and the
-largest resident memory of a process of its own that takes three such steps.
+the smallest step in processor seconds of all threads (on a GPU: seconds of a
+synchronized step) and their ratio, images per second by the clock in the fastest step,
+and the largest resident memory of a process of its own that takes three such steps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mobileq.train.step import train_step
 PAIRS = (
     ModelSpec(group="C12", width=1.0, channel_multiple=12),
     ModelSpec(group="C12", width=1.0, channel_multiple=12, reduced_strides=1),
-    ModelSpec(group="C4", width=0.5, channel_multiple=4),
+    ModelSpec(group="C4", width=0.5, channel_multiple=4, reduced_strides=1),
 )
 MEMORY_STEPS = 3
 
@@ -68,29 +68,41 @@ def stepper(spec: ModelSpec, setting: Setting) -> Callable[[], None]:
     return lambda: train_step(state, config, setting.precision, batch)
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
-    """Time of one step: of the processor, or of the GPU."""
-    if device != "cuda":
-        start = time.process_time()
-        step()
-        return time.process_time() - start
-    torch.cuda.synchronize()
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Cost:
+    """What one step took.
+
+    Attributes:
+        work: Processor seconds of all threads; seconds of a GPU.
+        seconds: By the clock.
+    """
+
+    work: float
+    seconds: float
+
+
+def cost(step: Callable[[], None], device: str) -> Cost:
+    """Take one step."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    clock, work = time.perf_counter(), time.process_time()
     step()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elapsed = time.perf_counter() - clock
+    return Cost(elapsed if device == "cuda" else time.process_time() - work, elapsed)
 
 
 def compare(
     specs: Sequence[ModelSpec], setting: Setting, rounds: int
-) -> list[list[float]]:
-    """Times of all steps of each network, taken in turn; the first is not counted."""
+) -> list[list[Cost]]:
+    """Costs of all steps of each network, taken in turn; the first is not counted."""
     steppers = [stepper(spec, setting) for spec in specs]
-    times: list[list[float]] = [[] for _ in specs]
+    costs: list[list[Cost]] = [[] for _ in specs]
     for _ in range(rounds + 1):
-        for step, taken in zip(steppers, times, strict=True):
-            taken.append(seconds(step, setting.device))
-    return [taken[1:] for taken in times]
+        for step, taken in zip(steppers, costs, strict=True):
+            taken.append(cost(step, setting.device))
+    return [taken[1:] for taken in costs]
 
 
 def peak_memory(spec: ModelSpec, setting: Setting) -> float:
@@ -115,7 +127,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--device", default="cpu")
@@ -128,15 +140,17 @@ def main() -> None:
     for spec in PAIRS:
         own, twin = compare((spec, spec.twin()), setting, options.rounds)
         title = f"{spec.group} width {spec.width:g}, {spec.reduced_strides} reduced"
-        for name, network, times in (("", spec, own), (" twin", spec.twin(), twin)):
+        for name, network, costs in (("", spec, own), (" twin", spec.twin(), twin)):
+            work = [each.work for each in costs]
+            speed = setting.batch_size / min(each.seconds for each in costs)
             print(
-                f"{title}{name}: {statistics.median(times):.3f} s median, "
-                f"{min(times):.3f} s best, "
-                f"{setting.batch_size / min(times):.0f} img/s, "
+                f"{title}{name}: {statistics.median(work):.3f} s median, "
+                f"{min(work):.3f} s best, {speed:.0f} img/s, "
                 f"peak {peak_memory(network, setting):.2f} GB"
             )
-        medians = statistics.median(a / b for a, b in zip(own, twin, strict=True))
-        print(f"{title}: {medians:.2f} median ratio, {min(own) / min(twin):.2f} best")
+        ratios = [a.work / b.work for a, b in zip(own, twin, strict=True)]
+        best = min(a.work for a in own) / min(b.work for b in twin)
+        print(f"{title}: {statistics.median(ratios):.2f} median ratio, {best:.2f} best")
 
 
 if __name__ == "__main__":

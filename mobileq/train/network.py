@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,8 +30,13 @@ def training_network(
     Raises:
         InputError: several ranks and `compiled`.
     """
+    if ranks.count == 1 and compiled:
+        # Where a part of the network is left to Python, that costs little, and the
+        # user can do nothing about it: it is not worth a page of warnings.
+        logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
+        return torch.compile(model)  # type: ignore[return-value]
     if ranks.count == 1:
-        return torch.compile(model) if compiled else model  # type: ignore[return-value]
+        return model
     if compiled:
         raise InputError(
             f"--compile with {ranks.count} processes; wanted one (BatchNorm waits for "
