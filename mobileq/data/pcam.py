@@ -118,7 +118,7 @@ def open_pcam(
     if not directory.is_dir():
         raise DataError(
             f"{directory}: no such directory, wanted the one with PCam's HDF5 files: "
-            f"download them from {_SOURCE} and unpack them with gunzip"
+            f"`mobileq data pcam {directory}` downloads and unpacks them"
         )
     images = _find(directory, split, "x")
     labels = _find(directory, split, "y")
@@ -139,12 +139,11 @@ def _find(directory: Path, split: Split, key: str) -> Path:
     if path.is_file():
         return path
     packed = path.with_name(path.name + ".gz")
-    remedy = (
-        f"unpack it with gunzip {packed.name}"
-        if packed.is_file()
-        else f"download {packed.name} from {_SOURCE} and unpack it with gunzip"
+    what = "unpacks" if packed.is_file() else "downloads and unpacks"
+    raise DataError(
+        f"{path}: no such file, wanted PCam's {split} split: `mobileq data pcam "
+        f"{directory}` {what} {packed.name}"
     )
-    raise DataError(f"{path}: no such file, wanted PCam's {split} split: {remedy}")
 
 
 def _open_images(path: Path) -> BlockReader:

@@ -25,7 +25,9 @@ from mobileq.errors import DataError
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:
     """The message says what was wanted there and where to get it."""
-    with pytest.raises(DataError, match=r"gone: no such directory.*download.*gunzip"):
+    with pytest.raises(
+        DataError, match=r"gone: no such .*`mobileq data pcam .*gone` downloads"
+    ):
         open_pcam(tmp_path / "gone", "train")
 
 
@@ -35,7 +37,7 @@ def test_a_missing_file_is_named(tmp_path: Path, key: str) -> None:
     write_pcam(tmp_path)
     path = images_path(tmp_path) if key == "x" else labels_path(tmp_path)
     path.unlink()
-    wanted = rf"train_{key}.h5: no such file, wanted .* download camelyon.*{key}.h5.gz"
+    wanted = rf"train_{key}.h5: no such file, .* downloads and unpacks cam.*{key}.h5.gz"
     with pytest.raises(DataError, match=wanted):
         open_pcam(tmp_path, "train")
 
@@ -45,7 +47,7 @@ def test_a_packed_file_is_recognised(tmp_path: Path) -> None:
     write_pcam(tmp_path)
     path = images_path(tmp_path)
     path.rename(path.with_name(path.name + ".gz"))
-    with pytest.raises(DataError, match=r"no such file.*: unpack it with gunzip camel"):
+    with pytest.raises(DataError, match=r"no such file.* data pcam .*` unpacks camel"):
         open_pcam(tmp_path, "train")
 
 
