@@ -103,14 +103,16 @@ def train(
         KeyboardInterrupt: Ctrl-C; the state is saved.
         SystemExit: one of the others, on a rank that need not speak.
     """
-    check_patches(training, spec, "training")
-    check_patches(validation, spec, "validation")
-    if initial is not None and initial.spec != spec:
-        raise InputError(
-            f"{initial.source}: its network is {initial.spec}; wanted {spec}, which "
-            f"the options ask for"
-        )
-    device = choose_device(config.device, ranks.local)
+    with ranks.alone():
+        # What is wrong on all ranks, or on one that has no GPU.
+        check_patches(training, spec, "training")
+        check_patches(validation, spec, "validation")
+        if initial is not None and initial.spec != spec:
+            raise InputError(
+                f"{initial.source}: its network is {initial.spec}; wanted {spec}, "
+                f"which the options ask for"
+            )
+        device = choose_device(config.device, ranks.local)
     run = Run(
         spec=spec,
         config=config,
@@ -123,16 +125,17 @@ def train(
         save_seconds=save_seconds,
         ranks=ranks,
     )
-    check_parts(run)
-    state = RunState.start(
-        spec,
-        config,
-        run.batches.steps,
-        device,
-        initial,
-        ranks=ranks,
-        compiled=compiled,
-    )
+    with ranks.alike():
+        check_parts(run.batches, ranks)
+        state = RunState.start(
+            spec,
+            config,
+            run.batches.steps,
+            device,
+            initial,
+            ranks=ranks,
+            compiled=compiled,
+        )
     enter_folder(run, state, resume=resume)
     with kept(run):
         while state.epoch < config.epochs:

@@ -53,17 +53,16 @@ class Run:
                 state.save(self.folder / STATE_FILE, self.identity)
 
 
-def check_parts(run: Run) -> None:
+def check_parts(batches: TrainingBatches, ranks: Ranks) -> None:
     """Check that every rank gets an image of every batch.
 
     Raises:
         InputError: a batch has fewer images than there are ranks.
     """
-    if run.ranks.count > run.batches.batch_size:
+    if ranks.count > batches.batch_size:
         raise InputError(
-            f"batches have {run.batches.batch_size} images for {run.ranks.count} "
-            f"processes; wanted at least one each (raise --batch-size or lower "
-            f"--nproc-per-node)"
+            f"batches have {batches.batch_size} images for {ranks.count} processes; "
+            f"wanted at least one each (raise --batch-size or lower --nproc-per-node)"
         )
 
 

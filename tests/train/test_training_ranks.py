@@ -25,11 +25,11 @@ from mobileq.models.norm import RankBatchNorm2d, share_statistics
 from mobileq.train.batches import TrainingBatches
 from mobileq.train.config import TrainConfig
 from mobileq.train.evaluate import PatchRange
-from mobileq.train.loop import train
 from mobileq.train.network import training_network
 from mobileq.train.ranks import ALONE, Ranks, joined_ranks
+from mobileq.train.run import check_parts
 from support import rank_steps
-from support.small_runs import CONFIG, TRAINING, TWIN, VALIDATION, noise, read_state
+from support.small_runs import CONFIG, TRAINING, TWIN, noise, read_state
 
 TESTS = Path(__file__).resolve().parents[1]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
@@ -203,6 +203,18 @@ def test_a_rank_fails(fault: str, message: str, tmp_path: Path) -> None:
     assert read_state(tmp_path / "runs" / "model")["step"] <= 1
 
 
+@pytest.mark.slow
+def test_what_is_wrong_on_all_ranks_is_said_once(tmp_path: Path) -> None:
+    """An option that no rank can follow is one line of ours, not one for each."""
+    command = ["-m", "mobileq", *SMALL, "--compile"]
+    code, _, err = run_to_end(command, tmp_path)
+    assert code == 1  # torchrun's own for a rank that failed
+    ours = [line for line in err.splitlines() if line.startswith("mobileq: ")]
+    assert len(ours) == 1, err
+    assert "--compile with 2 processes; wanted one" in ours[0]
+    assert not (tmp_path / "runs").exists()
+
+
 @given(count=st.integers(1, 5), size=st.integers(5, 12), epoch=st.integers(0, 1000))
 def test_parts_make_the_batch(count: int, size: int, epoch: int) -> None:
     """The parts of all ranks, put together, are the batch of one process."""
@@ -247,10 +259,12 @@ def test_shared_statistics_keep_the_network() -> None:
     assert torch.equal(model(images), before)
 
 
-def test_more_ranks_than_images(tmp_path: Path) -> None:
+def test_more_ranks_than_images() -> None:
     """A rank without any image of a batch is refused before anything is computed."""
+    ranks = Ranks(0, 9)
+    batches = TrainingBatches(TRAINING, CONFIG, TWIN.input_size, ranks)
     with pytest.raises(InputError, match="batches have 8 images for 9 processes"):
-        train(TWIN, CONFIG, TRAINING, VALIDATION, run_dir=tmp_path, ranks=Ranks(0, 9))
+        check_parts(batches, ranks)
 
 
 def test_compiled_by_one_process_only() -> None:
