@@ -4,6 +4,11 @@ Every linear layer here is `weights x basis`: a small matrix of free numbers tim
 fixed tensor that spans the equivariant filters. The basis of a spatial filter is part
 of the checkpoint (a persistent buffer), because escnn computes the one of D_N from a
 null space whose vectors are free up to a rotation.
+
+AdamW moves every free number by about the learning rate, whatever it stands for. So
+that a filter here learns as fast as one of the conventional twin, bases have the size
+of that of plain filters (one entry is one, all others zero), and filters begin with
+the variance of torch's `Conv2d`; docs/decisions/0007-size-of-bases.md has the gain.
 """
 
 from __future__ import annotations
@@ -30,7 +35,8 @@ def rotated_filter_basis(field_type: FieldType, kernel: int) -> Tensor:
 
     Returns:
         (basis, block, kernel, kernel) float32: the basis of
-        `R2Conv(trivial -> regular)`, 6 filters for 3x3 and 11 for 5x5.
+        `R2Conv(trivial -> regular)`, 6 filters for 3x3 and 11 for 5x5, scaled so that
+        the squared norms of all basis filters of a channel add up to kernel^2.
     """
     trivial = FieldType(field_type.gspace, [field_type.gspace.trivial_repr])
     conv = enn.R2Conv(trivial, field_type, kernel, bias=False, initialize=False)
@@ -40,7 +46,9 @@ def rotated_filter_basis(field_type: FieldType, kernel: int) -> Tensor:
             conv.weights.zero_()
             conv.weights[index] = 1.0
             filters.append(conv.expand_parameters()[0][:, 0])
-    return torch.stack(filters)
+    basis = torch.stack(filters)
+    energy = basis.square().sum() / basis.shape[1]
+    return basis * (kernel / energy.sqrt())
 
 
 def circulant_basis(field_type: FieldType) -> Tensor:
@@ -89,7 +97,7 @@ class LiftingConv(enn.EquivariantModule):
         basis = rotated_filter_basis(_one_field(out_type), kernel)
         self.register_buffer("basis", basis)
         shape = (len(out_type), len(in_type), basis.shape[0])
-        self.weight = torch.nn.Parameter(_he_normal(shape, basis, fan_in=len(in_type)))
+        self.weight = torch.nn.Parameter(_initial(shape, len(in_type), kernel))
 
     def filter(self) -> Tensor:
         """The expanded filter, (out, in, kernel, kernel), OIHW."""
@@ -127,9 +135,7 @@ class PointwiseConv(enn.EquivariantModule):
         # Zeros and ones from the group's table: the same on every machine.
         self.register_buffer("basis", basis, persistent=False)
         shape = (len(out_type), len(in_type), basis.shape[0])
-        self.weight = torch.nn.Parameter(
-            torch.randn(shape) * math.sqrt(2.0 / out_type.size)
-        )
+        self.weight = torch.nn.Parameter(_initial(shape, in_type.size, 1))
 
     def filter(self) -> Tensor:
         """The expanded filter, (out, in, 1, 1), OIHW."""
@@ -164,7 +170,7 @@ class DepthwiseConv(enn.EquivariantModule):
         basis = rotated_filter_basis(_one_field(in_type), kernel)
         self.register_buffer("basis", basis)
         shape = (len(in_type), basis.shape[0])
-        self.weight = torch.nn.Parameter(_he_normal(shape, basis, fan_in=1))
+        self.weight = torch.nn.Parameter(_initial(shape, 1, kernel))
 
     def filter(self) -> Tensor:
         """The expanded filter, (channels, 1, kernel, kernel), OIHW."""
@@ -242,7 +248,12 @@ def _one_field(field_type: FieldType) -> FieldType:
     return FieldType(field_type.gspace, [representation])
 
 
-def _he_normal(shape: tuple[int, ...], basis: Tensor, *, fan_in: int) -> Tensor:
-    """Weights whose expanded filters have a squared norm of 2 / fan_in on average."""
-    energy = basis.square().sum().item() / basis.shape[1]
-    return torch.randn(shape) * math.sqrt(2.0 / (fan_in * energy))
+def _initial(shape: tuple[int, ...], channels: int, kernel: int) -> Tensor:
+    """Random weights whose expanded filters have the variance of torch's `Conv2d`.
+
+    Args:
+        shape: Of the weights.
+        channels: Input channels that an output channel reads.
+        kernel: Filter size.
+    """
+    return torch.randn(shape) / math.sqrt(3 * channels * kernel * kernel)

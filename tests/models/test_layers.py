@@ -113,9 +113,24 @@ def test_basis_size(group: str, kernel: int, filters: int) -> None:
     assert rank == filters, "the filters are independent"
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("group", ["C4", "C12", "D4"])
+def test_a_basis_is_as_large_as_that_of_plain_filters(group: str, kernel: int) -> None:
+    """Squared norms over a channel's basis add up to the number of its entries."""
+    layers = _layers(group)
+    fields = layers.fields(GroupName.parse(group).order)
+    basis = rotated_filter_basis(fields, kernel)
+    sizes = basis.square().sum((0, 2, 3))
+    # float32 sums of some fifty terms; the channels of D_N share the sum by symmetry.
+    torch.testing.assert_close(sizes.mean(), torch.tensor(float(kernel**2)))
+    torch.testing.assert_close(
+        sizes, torch.full_like(sizes, kernel**2), rtol=0.2, atol=0
+    )
+
+
 @pytest.mark.parametrize("group", ["C12", "D4"])
-def test_filters_keep_the_variance(group: str) -> None:
-    """He initialization: rectified noise leaves a layer as large as it came in."""
+def test_filters_begin_as_plain_ones_do(group: str) -> None:
+    """The variance of a filter's entries is that of torch's Conv2d."""
     torch.manual_seed(0)
     layers = _layers(group)
     order = GroupName.parse(group).order
@@ -124,10 +139,16 @@ def test_filters_keep_the_variance(group: str) -> None:
     pointwise = PointwiseConv(fields, fields)
     images = FieldType(layers.gspace, [layers.gspace.trivial_repr] * 16)
     lifting = LiftingConv(images, fields, kernel=3, stride=1, padding=0)
-    for conv in (depthwise, pointwise, lifting):
-        energy = float(conv.filter().detach().square().sum((1, 2, 3)).mean())
-        # Mean of 120 or more random squared norms around 2.
-        assert energy == pytest.approx(2.0, rel=0.35)
+    size = fields.size
+    for conv, plain in (
+        (depthwise, torch.nn.Conv2d(size, size, 3, groups=size)),
+        (pointwise, torch.nn.Conv2d(size, size, 1)),
+        (lifting, torch.nn.Conv2d(16, size, 3)),
+    ):
+        found = float(conv.filter().detach().square().mean())
+        wanted = float(plain.weight.detach().square().mean())
+        # 120 free numbers or more, each normal: 13 % and less in one standard error.
+        assert found == pytest.approx(wanted, rel=0.35)
 
 
 @pytest.mark.parametrize(("stride", "padding"), [(1, 1), (2, 0)])
