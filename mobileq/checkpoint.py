@@ -185,8 +185,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
 def shipped_checkpoints() -> dict[str, Path]:
     """Names and paths of the checkpoints that come with the package."""
     folder = resources.files("mobileq") / "checkpoints"
-    paths = sorted(Path(str(folder)).glob("*.safetensors"))
-    return {path.stem: path for path in paths}
+    paths = Path(str(folder)).glob("*.safetensors")
+    return {path.stem: path for path in sorted(paths, key=lambda path: path.stem)}
 
 
 def resolve(name: str | Path) -> Path:

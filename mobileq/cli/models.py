@@ -35,8 +35,9 @@ def models(
         }
         typer.echo(json.dumps(content, indent=1))
         return
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column in ("name", "group", "width", "weights", "test accuracy", "test AUC"):
+    # Fits 80 columns, so that nothing is cut off.
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1))
+    for column in ("name", "group", "width", "weights", "accuracy", "AUC"):
         side: JustifyMethod = "left" if column == "name" else "right"
         table.add_column(column, justify=side, no_wrap=True)
     for name, checkpoint in found.items():
@@ -51,6 +52,7 @@ def models(
             f"{test['auc']:.4f}" if test else "-",
         )
     console().print(table)
+    typer.echo("Accuracy and AUC: the test split of each card, other slides.")
 
 
 def _free(name: str) -> bool:

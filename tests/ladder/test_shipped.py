@@ -104,7 +104,7 @@ def test_twins_have_the_same_multiply_adds() -> None:
     assert max(classifiers) < 2e-4 * costs[0]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", shipped_checkpoints())
 def test_every_shipped_checkpoint_has_a_card(name: str) -> None:
     """Command, data and scores are beside the weights, and agree with them."""
     path = shipped_checkpoints()[name]
