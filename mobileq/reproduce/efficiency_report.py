@@ -75,12 +75,7 @@ class EfficiencyReport:
                 "version": VERSION,
                 "mobileq": __version__,
                 "machine": asdict(self.machine),
-                "data": {
-                    "source": self.origin.source,
-                    "patches": dict(self.origin.patches),
-                    "official_size": self.origin.official_size,
-                    "caveat": self.origin.caveat,
-                },
+                "data": self.origin.to_dict(),
                 "plan": {
                     **asdict(self.plan),
                     "steps": self.plan.steps,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mobileq.data.archives import OFFICIAL
 from mobileq.data.patches import Patches
@@ -37,6 +38,15 @@ class Origin:
         """Whether every split that is used has as many patches as the official one."""
         expected = {name: OFFICIAL_PATCHES.get(name) for name in self.patches}
         return self.source != SYNTHETIC and dict(self.patches) == expected
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "source": self.source,
+            "patches": dict(self.patches),
+            "official_size": self.official_size,
+            "caveat": self.caveat,
+        }
 
     @property
     def short(self) -> str:

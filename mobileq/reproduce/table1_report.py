@@ -95,12 +95,7 @@ class Table1Report:
                 "version": VERSION,
                 "mobileq": __version__,
                 "machine": asdict(self.machine),
-                "data": {
-                    "source": self.origin.source,
-                    "patches": dict(self.origin.patches),
-                    "official_size": self.origin.official_size,
-                    "caveat": self.origin.caveat,
-                },
+                "data": self.origin.to_dict(),
                 "level": LEVEL,
                 "preset": self.preset,
                 "networks": [asdict(network) for network in self.networks],
