@@ -154,6 +154,12 @@ def open_bundle(path: Path) -> Bundle:
         for entry in files.values()
     ):
         raise BundleError(f"{file}: names no files; wanted them with their hashes")
+    for name in files:
+        if Path(name).name != name or name in ("", ".", "..", MANIFEST):
+            raise BundleError(
+                f"{file}: names the file {name!r}; wanted files in the bundle itself "
+                f"(do not trust this bundle)"
+            )
     return Bundle(path, manifest)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,25 +74,11 @@ def parse(data: bytes, name: str) -> File:
         InputError: no ONNX file, a damaged one, one with weights outside, or one that
             does not take one image and return one tensor.
     """
-    try:
-        model = onnx.load_model_from_string(data)
-        _refuse_outside(model, name)
-        onnx.checker.check_model(model)
-        model = onnx.shape_inference.infer_shapes(model)
+    with reading(name):
+        model = onnx.shape_inference.infer_shapes(load(data, name))
         constants = _constants(model)
         nodes = [n for n in model.graph.node if n.op_type != "Constant"]
         calls = tuple(_call(node) for node in nodes)
-    except InputError:
-        raise
-    except (
-        *(DecodeError, onnx.checker.ValidationError, IndexError, KeyError),
-        *(onnx.shape_inference.InferenceError, ValueError, TypeError, MemoryError),
-    ) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{name}: damaged or no ONNX file ({first}); wanted a whole one (export or "
-            f"copy it again)"
-        ) from error
     inputs = [i for i in model.graph.input if i.name not in constants]
     counts = (len(inputs), len(model.graph.output))
     if counts != (1, 1):
@@ -108,6 +95,47 @@ def parse(data: bytes, name: str) -> File:
     return File(
         name, calls, constants, shapes, types, readers, inputs[0].name, image, result
     )
+
+
+def load(data: bytes, name: str) -> onnx.ModelProto:
+    """Parse and check a model; inside `reading`, which translates errors.
+
+    Args:
+        data: The file's content.
+        name: For messages.
+
+    Raises:
+        InputError: it has weights outside of it or operators of its own.
+    """
+    model = onnx.load_model_from_string(data)
+    _refuse_outside(model, name)
+    onnx.checker.check_model(model)
+    return model
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever is raised on damaged data into one line.
+
+    Args:
+        name: Of the file, for messages.
+
+    Raises:
+        InputError: no ONNX file, or a damaged one.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (
+        *(DecodeError, onnx.checker.ValidationError, IndexError, KeyError),
+        *(onnx.shape_inference.InferenceError, ValueError, TypeError, MemoryError),
+    ) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{name}: damaged or no ONNX file ({first}); wanted a whole one (export or "
+            f"copy it again)"
+        ) from error
 
 
 def _refuse_outside(model: onnx.ModelProto, name: str) -> None:

@@ -7,7 +7,8 @@ damaged file ends in an error, whatever its numbers say.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -123,12 +124,27 @@ def parse(data: bytes, name: str) -> File:
         InputError: no TFLite file, a damaged one, or one of several subgraphs, inputs
             or outputs.
     """
+    with reading(data, name):
+        return _parse(data, name)
+
+
+@contextmanager
+def reading(data: bytes, name: str) -> Iterator[None]:
+    """Turn whatever the accessors raise on damaged data into one line.
+
+    Args:
+        data: The file's content.
+        name: For messages.
+
+    Raises:
+        InputError: no TFLite file, or a damaged one.
+    """
     if data[4:8] != MAGIC:
         raise InputError(
             f"{name}: begins with {data[4:8]!r}; wanted a TFLite file ({MAGIC!r})"
         )
     try:
-        return _parse(data, name)
+        yield
     except (
         *(struct.error, IndexError, KeyError, TypeError, ValueError),
         *(OverflowError, AttributeError, UnicodeDecodeError, MemoryError),
@@ -151,9 +167,13 @@ def _parse(data: bytes, name: str) -> File:
         )
     names: set[str] = set()
     tensors = tuple(
-        _tensor(model, graph.Tensors(i), i, names) for i in range(graph.TensorsLength())
+        read_tensor(model, graph.Tensors(i), i, names)
+        for i in range(graph.TensorsLength())
     )
-    kinds = [_kind(model.OperatorCodes(i)) for i in range(model.OperatorCodesLength())]
+    kinds = [
+        operator_kind(model.OperatorCodes(i))
+        for i in range(model.OperatorCodesLength())
+    ]
     calls = tuple(
         _call(graph.Operators(i), kinds, len(tensors))
         for i in range(graph.OperatorsLength())
@@ -184,8 +204,12 @@ def _check_order(
             made.add(index)
 
 
-def _tensor(model: Any, table: Any, index: int, names: set[str]) -> Tensor:
-    """Read a tensor; a name that is taken gets its index behind it."""
+def read_tensor(model: Any, table: Any, index: int, names: set[str]) -> Tensor:
+    """Read a tensor; a name that is taken gets its index behind it.
+
+    Raises:
+        ValueError: it is sparse, variable or kept outside, or its values do not fit.
+    """
     name = (table.Name() or b"").decode("utf-8", "replace")
     if not name or name in names:
         name = f"{name}#{index}"
@@ -217,7 +241,7 @@ def _tensor(model: Any, table: Any, index: int, names: set[str]) -> Tensor:
     return Tensor(name, kind, shape, constant, values, scale, zero_point, axis)
 
 
-def _kind(code: Any) -> str:
+def operator_kind(code: Any) -> str:
     """Name of an operator; old files know only the field of one byte."""
     return _spelled(
         schema.BuiltinOperator, max(code.BuiltinCode(), code.DeprecatedBuiltinCode())

@@ -16,6 +16,7 @@ from mobileq.cli.certify import certify
 from mobileq.cli.data import app as data
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
+from mobileq.cli.inspect import inspect
 from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
 from mobileq.cli.reproduce import app as reproduce
@@ -35,6 +36,7 @@ app.command()(export)
 app.command()(certify)
 app.command()(bench)
 app.command()(equivariance)
+app.command()(inspect)
 app.command()(models)
 app.add_typer(data)
 app.add_typer(reproduce)
