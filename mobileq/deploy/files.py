@@ -14,6 +14,7 @@ from mobileq.errors import InputError
 from mobileq.graph.graph import Graph
 from mobileq.passes.pipeline import FINISH, PREPARE, StagedGraph, run_pipeline
 from mobileq.recipe import Recipe
+from mobileq.verify.torch_runner import torch_threads
 
 FORMATS = ("onnx", "tflite")
 
@@ -54,6 +55,9 @@ def deploy(
 ) -> Deployment:
     """Run the passes, quantize and make the files; nothing is verified or written.
 
+    Everything is computed with one thread: with more, torch sums in another order, and
+    a checkpoint would become other bytes on another machine.
+
     Args:
         collapsed: From `collapse`.
         int8: Make INT8 files besides the float ones.
@@ -66,14 +70,15 @@ def deploy(
         MobileqError: the graph cannot be deployed.
     """
     report("folding BatchNorm, snapping orbits")
-    prepared = run_pipeline(collapsed.graph, PREPARE)
-    fused = prepared[-1]
-    finished = run_pipeline(fused.graph, (FINISH,), name=fused.name)[1:]
     quantized = None
-    if int8:
-        quantized = quantize(
-            fused.graph, recipe, calibration=calibration, report=report
-        )
+    with torch_threads(1):
+        prepared = run_pipeline(collapsed.graph, PREPARE)
+        fused = prepared[-1]
+        finished = run_pipeline(fused.graph, (FINISH,), name=fused.name)[1:]
+        if int8:
+            quantized = quantize(
+                fused.graph, recipe, calibration=calibration, report=report
+            )
     files: dict[str, bytes] = {}
     for name in FORMATS:
         if name in formats:

@@ -67,7 +67,7 @@ class TorchRunner:
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Logits, (B, F) float32, of (B, H, W, C) pixels."""
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), torch.no_grad():
             return np.concatenate(
                 [_array(self._module(images)) for images in self._batches(pixels)]
             )
@@ -79,7 +79,7 @@ class TorchRunner:
         between its modules, such as a residual sum, is missing.
         """
         collected: dict[str, list[NDArray[Any]]] = {}
-        with torch_threads(self._threads):
+        with torch_threads(self._threads), torch.no_grad():
             for images in self._batches(pixels):
                 for name, values in _watched(self._module, images).items():
                     collected.setdefault(name, []).append(values)
@@ -91,7 +91,7 @@ class TorchRunner:
         module, threads = self._module, self._threads
 
         def once() -> None:
-            with torch_threads(threads):
+            with torch_threads(threads), torch.no_grad():
                 module(images)
 
         return once
@@ -106,13 +106,12 @@ class TorchRunner:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """No gradients, and a number of threads that is restored afterwards."""
+    """A number of threads of torch that is restored afterwards."""
     before = torch.get_num_threads()
     if before != threads:
         torch.set_num_threads(threads)
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         if before != threads:
             torch.set_num_threads(before)

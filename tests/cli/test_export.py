@@ -119,6 +119,24 @@ def test_calibration_images_that_do_not_fit(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["dfq", "dfq-per-tensor"])
+def test_the_same_bytes_again(recipe: str, cli: Cli, tmp_path: Path) -> None:
+    """Two exports of a checkpoint are the same, whatever the number of threads."""
+    made = []
+    for threads in (1, 2):
+        out = tmp_path / str(threads) / "x.mobileq"
+        options = ["--int8", "--recipe", recipe, "--out", out]
+        done = cli(
+            ["export", "pcam-equivariant", *options],
+            env={"OMP_NUM_THREADS": str(threads)},
+        )
+        assert done.returncode == 0, done.stderr
+        made.append({path.name: path.read_bytes() for path in out.iterdir()})
+    assert made[0].keys() == made[1].keys()
+    assert [name for name in made[0] if made[0][name] != made[1][name]] == []
+
+
+@pytest.mark.slow
 def test_calibration_images_are_used(cli: Cli, tmp_path: Path) -> None:
     """A .npy file of larger images makes a bundle whose ranges rest on it."""
     np.save(tmp_path / "images.npy", verification_images((3, 96, 96), count=8, seed=1))
