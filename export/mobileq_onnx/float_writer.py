@@ -1,7 +1,8 @@
 """Deployable graph -> float32 ONNX file.
 
-Input `input` is float32 (1, C, H, W), normalized; output `logits` is float32 (1, F).
-Every tensor in between has the name of its node (see `mobileq_onnx.nodes`).
+Input `input` is float32 (1, C, H, W), normalized, or uint8 pixels that the file
+normalizes itself; output `logits` or `scores` is float32 (1, F). Every tensor in
+between has the name of its node (see `mobileq_onnx.nodes`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from mobileq.contract import Contract
 from mobileq.errors import UnsupportedError
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
@@ -37,11 +39,15 @@ from mobileq_onnx.nodes import (
 )
 
 
-def write_float(graph: Graph) -> bytes:
+def write_float(
+    graph: Graph,
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
+) -> bytes:
     """Write a deployable graph as a float32 ONNX model.
 
     Args:
         graph: Without BatchNorm, SpatialMean and AveragePool.
+        contract: Type of the input, head, batch, labels.
 
     Returns:
         A serialized ModelProto that the ONNX checker accepts.
@@ -49,10 +55,27 @@ def write_float(graph: Graph) -> bytes:
     Raises:
         UnsupportedError: a node is not legal in a deployable graph.
     """
-    model = ModelBuilder(graph, {graph.output: LOGITS, graph.input.name: INPUT})
+    reserved = {graph.output: LOGITS}
+    raw = contract.end(integer=False) == "uint8"
+    if not raw:
+        reserved[graph.input.name] = INPUT
+    model = ModelBuilder(graph, contract, reserved)
+    if raw:
+        _normalize(model, graph.input)
     for node in graph.nodes:
         _write(model, node)
-    return model.serialized(TensorProto.FLOAT)
+    return model.serialized(TensorProto.UINT8 if raw else TensorProto.FLOAT)
+
+
+def _normalize(model: ModelBuilder, node: Input) -> None:
+    """Write (pixel - zero) * scale in float32."""
+    zero = model.constant(f"{INPUT}/zero", np.array(node.pixel_zero, np.float32))
+    scale = model.constant(f"{INPUT}/scale", np.array(node.pixel_scale, np.float32))
+    real = model.fresh(f"{INPUT}/real")
+    moved = model.fresh(f"{INPUT}/moved")
+    model.emit("Cast", [INPUT], real, {"to": TensorProto.FLOAT})
+    model.emit("Sub", [real, zero], moved)
+    model.emit("Mul", [moved, scale], model.tensors[node.name])
 
 
 def _write(model: ModelBuilder, node: Node) -> None:

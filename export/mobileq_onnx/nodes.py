@@ -1,7 +1,7 @@
 """What both ONNX writers share: names, constants and operators of one model.
 
-A file has one input, `input`, and one output, `logits`, both with batch size 1. Which
-tensor belongs to which node of the graph stands in the model's metadata, as JSON under
+A file has one input, `input`, and one output, `logits` or `scores`. Which tensor
+belongs to which node of the graph stands in the model's metadata, as JSON under
 `mobileq.tensors`: names can then differ where a node has a reserved one.
 """
 
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import mobileq
+from mobileq.contract import Contract, Head
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import Conv, MaxPool, OrbitMax, Padding
+from mobileq_onnx.metadata import metadata_props
 
 OPSET = 17
 """Has every operator needed; read by ONNX Runtime 1.12 and later."""
@@ -26,8 +28,11 @@ OPSET = 17
 IR_VERSION = 8
 """The file format that belongs to opset 17."""
 
-INPUT, LOGITS = "input", "logits"
-"""Names of the only input and the only output."""
+INPUT, LOGITS, SCORES = "input", "logits", "scores"
+"""Names of the only input, and of the only output without and with a head."""
+
+ANY_BATCH = "batch"
+"""Name of the first axis where it may have any length."""
 
 TENSORS_KEY = "mobileq.tensors"
 """Metadata entry: JSON object, node name to tensor name."""
@@ -42,18 +47,23 @@ class ModelBuilder:
 
     Attributes:
         graph: What is written.
+        contract: The ends of the file.
         tensors: Tensor name by node name.
     """
 
-    def __init__(self, graph: Graph, reserved: Mapping[str, str]) -> None:
+    def __init__(
+        self, graph: Graph, contract: Contract, reserved: Mapping[str, str]
+    ) -> None:
         """Choose the tensor names.
 
         Args:
             graph: What is written.
+            contract: Head, batch, labels.
             reserved: Tensor names of some nodes; all others get the node's own name.
         """
         self.graph = graph
-        self._taken = {INPUT, LOGITS}
+        self.contract = contract
+        self._taken = {INPUT, LOGITS, SCORES}
         self._operators: list[onnx.NodeProto] = []
         self._constants: list[TensorProto] = []
         self.tensors: dict[str, str] = {}
@@ -96,8 +106,10 @@ class ModelBuilder:
         MaxPool has integer kernels in every runtime, ReduceMax does not.
         """
         blocks, height, width = self.graph.shapes[node.name]
-        rows = np.array([1, blocks, node.block, height * width], np.int64)
-        back = np.array([1, blocks, height, width], np.int64)
+        # 0 keeps the batch as it is.
+        images = 0 if self.contract.batch is None else self.contract.batch
+        rows = np.array([images, blocks, node.block, height * width], np.int64)
+        back = np.array([images, blocks, height, width], np.int64)
         split = self.emit(
             "Reshape",
             [source, self.constant(f"{output}/split_shape", rows)],
@@ -113,7 +125,7 @@ class ModelBuilder:
         return self.emit("Reshape", [pooled, shape], output)
 
     def serialized(self, input_type: int) -> bytes:
-        """The finished file.
+        """The finished file, with its head.
 
         Args:
             input_type: Element type of the input; the output is always float32.
@@ -121,13 +133,20 @@ class ModelBuilder:
         Raises:
             onnx.checker.ValidationError: never, unless a writer is wrong.
         """
-        shape = [1, *self.graph.input.shape]
-        output_shape = [1, *self.graph.shapes[self.graph.output]]
+        contract, output = self.contract, LOGITS
+        if contract.head is not Head.NONE:
+            softmax = contract.head is Head.SOFTMAX
+            attributes: Mapping[str, Attribute] = {"axis": 1} if softmax else {}
+            kind = "Softmax" if softmax else "Sigmoid"
+            output = self.emit(kind, [LOGITS], SCORES, attributes)
+        images = ANY_BATCH if contract.batch is None else contract.batch
+        shape = [images, *self.graph.input.shape]
+        output_shape = [images, *self.graph.shapes[self.graph.output]]
         body = helper.make_graph(
             self._operators,
             "mobileq",
             [helper.make_tensor_value_info(INPUT, input_type, shape)],
-            [helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, output_shape)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, output_shape)],
             self._constants,
         )
         model = helper.make_model(
@@ -136,8 +155,10 @@ class ModelBuilder:
             ir_version=IR_VERSION,
             producer_name="mobileq",
             producer_version=mobileq.__version__,
+            doc_string=contract.description,
         )
-        helper.set_model_props(model, {TENSORS_KEY: json.dumps(self.tensors)})
+        props = metadata_props(contract, self.graph.input, input_type)
+        helper.set_model_props(model, props | {TENSORS_KEY: json.dumps(self.tensors)})
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 

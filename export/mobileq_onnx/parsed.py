@@ -49,6 +49,7 @@ class File:
         readers: How many operators read each tensor; the output counts as one.
         source: Name of the input.
         shape: (C, H, W) of the image.
+        batch: How many images the file takes; 1 if it takes any number.
         result: Name of the output.
     """
 
@@ -60,6 +61,7 @@ class File:
     readers: Mapping[str, int]
     source: str
     shape: tuple[int, int, int]
+    batch: int
     result: str
 
 
@@ -91,9 +93,10 @@ def parse(data: bytes, name: str) -> File:
     known = (*inputs, *model.graph.value_info, *model.graph.output)
     shapes = {info.name: _shape(info) for info in known}
     types = {info.name: info.type.tensor_type.elem_type for info in known}
-    image = _image(inputs[0], name)
+    batch, image = _image(inputs[0], name)
+    source = inputs[0].name
     return File(
-        name, calls, constants, shapes, types, readers, inputs[0].name, image, result
+        name, calls, constants, shapes, types, readers, source, image, batch, result
     )
 
 
@@ -195,20 +198,20 @@ def _shape(info: onnx.ValueInfoProto) -> tuple[int, ...]:
     return tuple(d.dim_value or 1 for d in info.type.tensor_type.shape.dim)
 
 
-def _image(info: onnx.ValueInfoProto, name: str) -> tuple[int, int, int]:
-    """(C, H, W) of the input; a batch of any size is read as one image.
+def _image(info: onnx.ValueInfoProto, name: str) -> tuple[int, tuple[int, int, int]]:
+    """Batch and (C, H, W) of the input; a batch of any size is read as one image.
 
     Raises:
         InputError: it is no image of fixed size.
     """
     extents = [d.dim_value for d in info.type.tensor_type.shape.dim]
-    wrong = len(extents) != 4 or min(extents[1:], default=0) < 1 or extents[0] > 1
+    wrong = len(extents) != 4 or min(extents[1:], default=0) < 1
     if wrong or info.type.tensor_type.elem_type not in IMAGE_TYPES:
         raise InputError(
-            f"{name}: the input has shape {tuple(extents)} (0 is open); wanted one "
-            f"image (1, C, H, W) of fixed size"
+            f"{name}: the input has shape {tuple(extents)} (0 is open); wanted "
+            f"images (N, C, H, W) of fixed size"
         )
-    return extents[1], extents[2], extents[3]
+    return max(1, extents[0]), (extents[1], extents[2], extents[3])
 
 
 def quantized_to_8_bits(file: File) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Deployable graph + QuantSpec -> INT8 ONNX file in QDQ form.
 
-Input `input` is uint8 (1, C, H, W), raw pixels; output `logits` is float32 (1, F), the
-dequantized integers. In between, each operator reads DequantizeLinear nodes and is
+Input `input` is uint8 (1, C, H, W), raw pixels, or float32, normalized ones; output
+`logits` is float32 (1, F), the dequantized integers, or `scores`, made of these in
+float32. In between, each operator reads DequantizeLinear nodes and is
 followed by a QuantizeLinear node whose output has the name of the graph's node. The
 runtime fuses each such group into one integer kernel. All integers and scales are those
 of the QuantSpec (unsigned tensors add 128 to values and zero points).
@@ -36,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from mobileq.contract import Contract
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
@@ -68,15 +70,21 @@ ActivationType = Literal["uint8", "int8"]
 
 
 def write_int8(
-    graph: Graph, spec: QuantSpec, *, activation_type: ActivationType = "uint8"
+    graph: Graph,
+    spec: QuantSpec,
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
+    *,
+    activation_type: ActivationType = "uint8",
 ) -> bytes:
     """Write a deployable graph with the integers of a QuantSpec.
 
     Args:
         graph: Without BatchNorm, SpatialMean and AveragePool.
         spec: Of this graph.
+        contract: Type of the input, head, batch, labels. An input of int8 is not made;
+            uint8 takes its place.
         activation_type: Type of the tensors between the layers. `uint8` is the fast one
-            on x86; `int8` is preferred by ARM. The input is uint8 in either case.
+            on x86; `int8` is preferred by ARM.
 
     Returns:
         A serialized ModelProto that the ONNX checker accepts.
@@ -86,23 +94,29 @@ def write_int8(
         UnsupportedError: a node is not legal in a deployable graph.
     """
     require_consistent(graph, spec)
-    return _Writer(graph, spec, activation_type).run()
+    return _Writer(graph, spec, contract, activation_type).run()
 
 
 class _Writer:
     """State of one call: the model so far, and what was dequantized."""
 
     def __init__(
-        self, graph: Graph, spec: QuantSpec, activation_type: ActivationType
+        self,
+        graph: Graph,
+        spec: QuantSpec,
+        contract: Contract,
+        activation_type: ActivationType,
     ) -> None:
         self._graph = graph
         self._spec = spec
         self._type = np.dtype(activation_type)
         # The signed domain of the QuantSpec starts at -128, an unsigned one at 0.
         self._shift = np.iinfo(self._type).min - QMIN
-        # Signed tensors: the pixels become one first, and `input` is only the pixels.
-        reserved = {graph.input.name: INPUT} if self._shift else {}
-        self._model = ModelBuilder(graph, reserved)
+        self._raw = contract.end(integer=True) != "float32"
+        # Elsewhere the pixels become the first tensor, and `input` is only the pixels.
+        same = self._raw and self._shift
+        reserved = {graph.input.name: INPUT} if same else {}
+        self._model = ModelBuilder(graph, contract, reserved)
         self._real: dict[str, str] = {}
         self._scales: dict[str, tuple[str, str]] = {}
 
@@ -111,7 +125,9 @@ class _Writer:
         for node in self._graph.nodes:
             self._write(node)
         self._dequantized(self._graph.output)
-        return self._model.serialized(TensorProto.UINT8)
+        return self._model.serialized(
+            TensorProto.UINT8 if self._raw else TensorProto.FLOAT
+        )
 
     def _write(self, node: Node) -> None:
         """Write one node."""
@@ -151,10 +167,14 @@ class _Writer:
     def _write_input(self, node: Input) -> None:
         """Pixels: they are the quantized input already, but for the type.
 
-        Signed ones are made by integer operators, where nothing can be rounded.
+        Signed ones are made by integer operators, where nothing can be rounded. Real
+        ones are a pixel's distance from zero times a scale, and quantized by it.
         """
         name = self._model.tensors[node.name]
-        if not self._shift:
+        if not self._raw:
+            inputs = [INPUT, *self._parameters(node.name)]
+            self._model.emit("QuantizeLinear", inputs, name)
+        elif not self._shift:
             offset = self._model.constant(f"{INPUT}/offset", np.array(QMIN, np.int32))
             wide = self._model.fresh(f"{INPUT}/int32")
             moved = self._model.fresh(f"{INPUT}/signed")

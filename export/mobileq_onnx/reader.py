@@ -21,7 +21,7 @@ from mobileq.proof.builder import Builder, Unreadable
 from mobileq.proof.program import POINT, Convolve, Program, Source, Windows
 from mobileq_onnx.constants import Constants, Stored, layer_numbers
 from mobileq_onnx.parsed import EIGHT_BITS, Call, File, parse, quantized_to_8_bits
-from mobileq_onnx.values import FUNCTIONS, REASONS, chw, windows_of
+from mobileq_onnx.values import FUNCTIONS, REASONS, chw, one_image, windows_of
 
 ASSUMPTIONS = (
     "The runtime computes each layer between its dequantized input and its quantized "
@@ -220,6 +220,7 @@ class _Reader:
         """The same elements in another shape; 0 keeps an extent, -1 is the rest."""
         elements = self.builder.elements(call.inputs[0])
         wanted = [int(extent) for extent in self._constants.plain(call.inputs[1])]
+        wanted = one_image(wanted, self._file.batch)
         if not call.attributes.get("allowzero", 0):
             wanted = [n or elements.shape[i] for i, n in enumerate(wanted)]
         reshaped = elements.reshaped(tuple(wanted))

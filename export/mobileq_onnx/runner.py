@@ -15,13 +15,14 @@ from onnx import TensorProto, numpy_helper
 
 from mobileq.errors import BundleError, GraphError
 from mobileq.quant.affine import QMIN
+from mobileq.quant.heads import SCORES as SCORES_AFFINE
 from mobileq.verify.runner import PixelMap
-from mobileq_onnx.nodes import INPUT, LOGITS, TENSORS_KEY
+from mobileq_onnx.nodes import INPUT, LOGITS, SCORES, TENSORS_KEY
 from mobileq_onnx.session import first_line, open_session
 
 
 class OnnxRunner:
-    """A float or INT8 file of this package; which one, its input type says.
+    """A float or INT8 file of this package; which one, its operators say.
 
     The file itself is what `outputs` and `timed` run, image by image. `tensors` runs a
     copy in which every tensor of the graph is an output; integers are not changed by
@@ -36,7 +37,7 @@ class OnnxRunner:
         Args:
             model: A serialized ModelProto.
             threads: Threads inside one operator.
-            pixels: How a float file's pixels become real; INT8 files know themselves.
+            pixels: How pixels become real for a file that takes real ones.
 
         Raises:
             BundleError: these bytes are no ONNX model, or not one of ours.
@@ -45,8 +46,12 @@ class OnnxRunner:
         self._threads = threads
         self._pixels = pixels or PixelMap()
         self._tensors = _tensor_names(self._model)
-        element_type = self._model.graph.input[0].type.tensor_type.elem_type
-        integer = element_type == TensorProto.UINT8
+        source = self._model.graph.input[0].type.tensor_type
+        self._raw = source.elem_type == TensorProto.UINT8
+        # A file of any batch is run image by image, as one of batch 1 is.
+        self._batch = max(1, source.shape.dim[0].dim_value)
+        self._output = self._model.graph.output[0].name
+        integer = any(n.op_type == "DequantizeLinear" for n in self._model.graph.node)
         self._logits = _Quantized.of_logits(self._model) if integer else None
         self._session = self._open(model)
         self._copy: onnxruntime.InferenceSession | None = None
@@ -64,22 +69,27 @@ class OnnxRunner:
         return self._logits is not None
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Logits.
+        """Logits or scores.
 
         Args:
             pixels: (B, H, W, C).
 
         Returns:
-            (B, F): float32, or int8 for an INT8 file. The file's own output is the
-            dequantized integers; quantizing them again gives these back exactly.
+            (B, F): float32, or int8 for an INT8 file. Such a file's own output is the
+            dequantized integers, and quantizing them again gives these back exactly;
+            or it is real scores, and the integer ones next to them are returned.
 
         Raises:
             GraphError: the images have another shape than the file's input.
         """
         images = self._images(pixels)
-        logits = [self._session.run([LOGITS], {INPUT: image})[0] for image in images]
-        real: NDArray[np.float32] = np.concatenate(logits)
-        return real if self._logits is None else self._logits.integers(real)
+        found = [self._session.run([self._output], {INPUT: x})[0] for x in images]
+        real: NDArray[np.float32] = np.concatenate(found)[: len(pixels)]
+        if self._logits is None:
+            return real
+        if self._output == SCORES:
+            return SCORES_AFFINE.quantize(real)
+        return self._logits.integers(real)
 
     def tensors(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]]:
         """Every tensor of the graph.
@@ -98,8 +108,10 @@ class OnnxRunner:
         wanted = [name for name in self._tensors.values() if name != INPUT]
         images = self._images(pixels)
         runs = [self._copy.run(wanted, {INPUT: image}) for image in images]
-        batches = (np.concatenate(values) for values in zip(*runs, strict=True))
-        found = {INPUT: np.concatenate(images)}
+        batches = (
+            np.concatenate(values)[: len(pixels)] for values in zip(*runs, strict=True)
+        )
+        found = {INPUT: np.concatenate(images)[: len(pixels)]}
         found.update(zip(wanted, batches, strict=True))
         named = {node: found[tensor] for node, tensor in self._tensors.items()}
         if not self.integer:
@@ -107,7 +119,7 @@ class OnnxRunner:
         return {node: _signed(values) for node, values in named.items()}
 
     def timed(self, pixels: NDArray[np.uint8]) -> Callable[[], None]:
-        """A function that runs one inference.
+        """A function that runs one inference, of as many images as the file takes.
 
         Args:
             pixels: (1, H, W, C); copied into place here.
@@ -116,11 +128,11 @@ class OnnxRunner:
             GraphError: not one image, or one of another shape than the file's input.
         """
         images = self._images(pixels)
-        if len(images) != 1:
-            raise GraphError(f"timing: found {len(images)} images; wanted 1")
+        if len(pixels) != 1:
+            raise GraphError(f"timing: found {len(pixels)} images; wanted 1")
         binding = self._session.io_binding()
         binding.bind_cpu_input(INPUT, images[0])
-        binding.bind_output(LOGITS, "cpu")
+        binding.bind_output(self._output, "cpu")
 
         def once() -> None:
             self._session.run_with_iobinding(binding)
@@ -133,7 +145,9 @@ class OnnxRunner:
         return open_session(model, threads=self._threads, activations=dtype)
 
     def _images(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
-        """Split (B, H, W, C) pixels into B inputs (1, C, H, W) of the file's type.
+        """Split (B, H, W, C) pixels into inputs (N, C, H, W) of the file's type.
+
+        The last one is filled up with its last image where the file wants several.
 
         Raises:
             GraphError: they have another shape than the file's input.
@@ -144,10 +158,13 @@ class OnnxRunner:
                 f"ONNX input: images have shape {pixels.shape}; wanted "
                 f"(B, {height}, {width}, {channels}) with B at least 1"
             )
-        if not self.integer:
-            return np.split(self._pixels.normalize(pixels), len(pixels))
-        planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))
-        return np.split(planes, len(planes))
+        missing = -len(pixels) % self._batch
+        whole = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+        if self._raw:
+            planes: NDArray[Any] = np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
+        else:
+            planes = self._pixels.normalize(whole)
+        return np.split(planes, len(whole) // self._batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,10 +218,10 @@ def _parsed(model: bytes) -> onnx.ModelProto:
             f"({first_line(error)}); wanted a file that mobileq wrote; export it again"
         ) from error
     names = [value.name for value in (*parsed.graph.input, *parsed.graph.output)]
-    if names != [INPUT, LOGITS]:
+    if names not in ([INPUT, LOGITS], [INPUT, SCORES]):
         raise BundleError(
             f"ONNX model: found inputs and outputs {names}; wanted "
-            f"{[INPUT, LOGITS]}; export it again"
+            f"{[INPUT, LOGITS]} or {[INPUT, SCORES]}; export it again"
         )
     return parsed
 
@@ -229,6 +246,6 @@ def _with_outputs(model: onnx.ModelProto, tensors: Mapping[str, str]) -> bytes:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for name in tensors.values():
-        if name not in (INPUT, LOGITS):
+        if name not in (INPUT, model.graph.output[0].name):
             copy.graph.output.append(onnx.ValueInfoProto(name=name))
     return bytes(copy.SerializeToString())

@@ -73,3 +73,20 @@ def chw(values: NDArray[Any], *, flat: bool, on_channels: bool) -> NDArray[Any]:
         raise Unreadable(f"a constant has shape {values.shape}; wanted one image's")
     grid: NDArray[Any] = values.reshape((1,) * (4 - values.ndim) + values.shape)[0]
     return grid
+
+
+def one_image(shape: list[int], batch: int) -> list[int]:
+    """The shape that a reshape gives to each image of a batch.
+
+    Args:
+        shape: What it makes of all of them; 0 keeps an extent.
+        batch: How many there are.
+
+    Raises:
+        Unreadable: the axis of the images does not stay.
+    """
+    if batch == 1:
+        return shape
+    if not shape or shape[0] not in (0, batch):
+        raise Unreadable(f"it reshapes {batch} images to {tuple(shape)}")
+    return [1, *shape[1:]]

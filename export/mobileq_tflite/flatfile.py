@@ -152,13 +152,20 @@ class FlatModel:
             operator.builtinOptions = options
         self._operators.append(operator)
 
-    def finish(self, source: int, result: int, description: str) -> bytes:
-        """Write the file.
+    def finish(
+        self,
+        source: int,
+        result: int,
+        description: str,
+        keys: tuple[str, str] | None = None,
+    ) -> Any:
+        """Make a `ModelT`, which can be packed.
 
         Args:
             source: Index of the input tensor.
             result: Index of the output tensor.
             description: Text for people.
+            keys: Of input and output in the signature; the tensors' names by default.
         """
         subgraph = schema.SubGraphT()
         subgraph.name = "main"
@@ -172,9 +179,10 @@ class FlatModel:
         model.operatorCodes = [_operator_code(*key) for key in self._codes]
         model.subgraphs = [subgraph]
         model.buffers = self._buffers
-        names = [self._tensors[index].name for index in (source, result)]
-        model.signatureDefs = [signature(names[0], source, names[1], result)]
-        return pack(model)
+        if keys is None:
+            keys = (self._tensors[source].name, self._tensors[result].name)
+        model.signatureDefs = [signature(keys[0], source, keys[1], result)]
+        return model
 
 
 def pack(model: Any) -> bytes:
@@ -191,6 +199,11 @@ def unpack(file: bytes) -> Any:
         data = b"" if buffer.data is None else np.asarray(buffer.data).tobytes()
         model.buffers[index] = AlignedBuffer(data)
     return model
+
+
+def is_int8(tensor: Any) -> bool:
+    """Whether a `TensorT` holds signed integers of 8 bits."""
+    return bool(tensor.type == schema.TensorType.INT8)
 
 
 def require_plain(name: str) -> str:

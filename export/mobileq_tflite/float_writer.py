@@ -1,8 +1,9 @@
 """Graph to a float32 TFLite file, by way of TensorFlow's converter.
 
-The file takes normalized images, (1, H, W, C) float32, and returns logits (1, F). The
-converter folds biases and activations into the operators before them; tensors that
-survive are given the name of their node, all others contain a `;`.
+The file takes normalized images, (1, H, W, C) float32, or uint8 pixels that it
+normalizes itself, and returns logits or scores, (1, F) float32. The converter folds
+biases and activations into the operators before them; tensors that survive are given
+the name of their node, all others contain a `;`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mobileq.contract import Contract, Head
 from mobileq.errors import UnsupportedError
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
@@ -32,20 +34,25 @@ from mobileq.graph.nodes import (
 )
 from mobileq_tflite.flatfile import INTERNAL, pack, require_plain, signature, unpack
 from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc
+from mobileq_tflite.metadata import attach, model_metadata, with_labels
 from mobileq_tflite.quiet import quiet_stderr
 
-DESCRIPTION = "mobileq float: normalized images (1, H, W, C) to float32 logits"
+DESCRIPTION = "mobileq float: {end} image (1, H, W, C) to float32 {output}"
 
 SCOPE = "node{}"
 SCOPE_PATTERN = re.compile(r"\bnode(\d+)/")
 """Scopes hold the index of a node: TensorFlow does not allow all names."""
 
 
-def write_float(graph: Graph) -> bytes:
+def write_float(
+    graph: Graph,
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
+) -> bytes:
     """Write a float TFLite file.
 
     Args:
         graph: A deployable graph.
+        contract: Type of the input, head, labels.
 
     Returns:
         The file's content.
@@ -60,9 +67,10 @@ def write_float(graph: Graph) -> bytes:
         import tensorflow as tf
 
         made: dict[str, str] = {}
-        shape = tf.TensorSpec(nhwc(graph.input.shape), tf.float32, name="input")
+        kind = tf.as_dtype(contract.end(integer=False))
+        shape = tf.TensorSpec(nhwc(graph.input.shape), kind, name="input")
         function = tf.function(
-            lambda image: _trace(tf, graph, image, made),
+            lambda image: _trace(tf, graph, contract, image, made),
             input_signature=[shape],
             autograph=False,
         )
@@ -71,18 +79,30 @@ def write_float(graph: Graph) -> bytes:
             [concrete], tf.Module()
         )
         converted = converter.convert()
-    return _renamed(converted, graph, made)
+    model = unpack(converted)
+    _rename(model, graph, contract, made)
+    attach(model, model_metadata(contract, graph.input, contract.end(integer=False)))
+    return with_labels(pack(model), contract)
 
 
-def _trace(tf: Any, graph: Graph, image: Any, made: dict[str, str]) -> Any:
+def _trace(
+    tf: Any, graph: Graph, contract: Contract, image: Any, made: dict[str, str]
+) -> Any:
     """Compute the graph in TensorFlow, NHWC; note which operation made which tensor."""
-    tensors: dict[str, Any] = {graph.input.name: image}
+    source = graph.input
+    if contract.end(integer=False) == "uint8":
+        zero, scale = np.float32(source.pixel_zero), np.float32(source.pixel_scale)
+        image = (tf.cast(image, tf.float32) - zero) * scale
+    tensors: dict[str, Any] = {source.name: image}
     for index, node in enumerate(graph.nodes[1:], start=1):
         sources = [tensors[name] for name in node.inputs]
         with tf.name_scope(SCOPE.format(index)):
             tensors[node.name] = _apply(tf, graph, node, sources)
         made[node.name] = tensors[node.name].op.name
-    return tensors[graph.output]
+    logits = tensors[graph.output]
+    if contract.head is Head.SOFTMAX:
+        return tf.nn.softmax(logits)
+    return tf.sigmoid(logits) if contract.head is Head.SIGMOID else logits
 
 
 def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
@@ -159,8 +179,8 @@ def _activate(tf: Any, x: Any, activation: Activation) -> Any:
     return tf.nn.relu6(x) if activation is Activation.RELU6 else x
 
 
-def _renamed(file: bytes, graph: Graph, made: dict[str, str]) -> bytes:
-    """Give tensors the names of their nodes.
+def _rename(model: Any, graph: Graph, contract: Contract, made: dict[str, str]) -> None:
+    """Give the tensors of a `ModelT` the names of their nodes.
 
     An operator's tensor is called after all that was fused into it, as in
     `node3/Relu;node3/BiasAdd;node2/MatMul`. The last node among them is the one whose
@@ -168,7 +188,6 @@ def _renamed(file: bytes, graph: Graph, made: dict[str, str]) -> bytes:
     may move a bias behind the mask that follows), and that no later operator belongs
     to the node as well.
     """
-    model = unpack(file)
     subgraph = model.subgraphs[0]
     owner: dict[int, str] = {}
     for operator in subgraph.operators:
@@ -184,11 +203,14 @@ def _renamed(file: bytes, graph: Graph, made: dict[str, str]) -> bytes:
             if shape == nhwc(graph.shapes[node.name]) and last.search(name):
                 owner[index] = node.name
     source, result = int(subgraph.inputs[0]), int(subgraph.outputs[0])
-    owner |= {source: graph.input.name, result: graph.output}
+    end, head = contract.end(integer=False), contract.head
+    owner[source] = graph.input.name if end == "float32" else f"pixels{INTERNAL}uint8"
+    owner[result] = graph.output
+    if head is not Head.NONE:
+        owner[result] = f"{head.output}{INTERNAL}float32"
     for index, tensor in enumerate(subgraph.tensors):
         name = tensor.name.decode()
         marked = name if INTERNAL in name else f"{name}{INTERNAL}internal"
         tensor.name = owner.get(index, marked)
-    model.description = DESCRIPTION
-    model.signatureDefs = [signature(graph.input.name, source, graph.output, result)]
-    return pack(model)
+    model.description = DESCRIPTION.format(end=end, output=head.output)
+    model.signatureDefs = [signature(graph.input.name, source, head.output, result)]

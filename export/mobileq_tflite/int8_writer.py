@@ -1,7 +1,8 @@
 """Graph and QuantSpec to an INT8 TFLite file, integer for integer.
 
-The file takes raw pixels, (1, H, W, C) uint8, and returns int8 logits (1, F). Tensors
-have their node's name; internal ones contain a `;`.
+The file takes raw pixels, (1, H, W, C) uint8, and returns logits or scores, (1, F)
+uint8, unless its contract says otherwise (`mobileq_tflite.ends`). Tensors have their
+node's name; internal ones contain a `;`.
 
     Input      QUANTIZE (uint8 to int8, same scale: subtracts 128, exactly)
     Conv       CONV_2D or DEPTHWISE_CONV_2D, after a PAD where SAME is not our padding
@@ -22,6 +23,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from mobileq.contract import Contract
 from mobileq.errors import UnsupportedError
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
@@ -43,6 +45,7 @@ from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import require_consistent
 from mobileq.quant.fixed_point import cap_bounds
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
+from mobileq_tflite.ends import PIXELS, Ends, add_source, finished, quantization
 from mobileq_tflite.flatfile import FlatModel, Quantization, require_plain
 from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc, ohwi, one_hwo
 from mobileq_tflite.operators import (
@@ -53,17 +56,18 @@ from mobileq_tflite.operators import (
     pool_options,
 )
 
-DESCRIPTION = "mobileq INT8: uint8 pixels (1, H, W, C) to int8 logits"
 
-PIXELS = "pixels"
-
-
-def write_int8(graph: Graph, spec: QuantSpec) -> bytes:
+def write_int8(
+    graph: Graph,
+    spec: QuantSpec,
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
+) -> bytes:
     """Write an INT8 TFLite file.
 
     Args:
         graph: A deployable graph.
         spec: Its integers; they are written as they are.
+        contract: Types of the ends, head, labels.
 
     Returns:
         The file's content.
@@ -73,15 +77,16 @@ def write_int8(graph: Graph, spec: QuantSpec) -> bytes:
         GraphError: graph and spec do not fit together.
     """
     require_consistent(graph, spec)
-    return _Writer(graph, spec).write()
+    return _Writer(graph, spec, contract).write()
 
 
 class _Writer:
     """State of one file: the model so far, and where each node's tensor is."""
 
-    def __init__(self, graph: Graph, spec: QuantSpec) -> None:
+    def __init__(self, graph: Graph, spec: QuantSpec, contract: Contract) -> None:
         self.graph = graph
         self.spec = spec
+        self.contract = contract
         self.model = FlatModel()
         self.index: dict[str, int] = {}
 
@@ -90,9 +95,9 @@ class _Writer:
         for node in self.graph.nodes:
             require_plain(node.name)
             self._emit(node)
-        return self.model.finish(
-            self.pixels, self.index[self.graph.output], DESCRIPTION
-        )
+        ends = Ends(self.pixels, self.index[self.graph.output])
+        affine = self.spec.activations[self.graph.output]
+        return finished(self.model, self.graph, affine, self.contract, ends)
 
     def _emit(self, node: Node) -> None:
         """Emit the operators of one node."""
@@ -128,14 +133,13 @@ class _Writer:
                 )
 
     def _input(self, node: Input) -> None:
-        """Raw pixels and their move to the signed domain."""
-        affine = self.spec.activations[node.name]
-        shifted = Quantization((affine.scale,), (affine.zero_point + 128,))
+        """The image, and its move to the signed domain."""
         # A node may be called like this too; the file's input then gives way.
         name = PIXELS if PIXELS not in self.graph else f"{PIXELS};input"
-        self.pixels = self.model.tensor(name, nhwc(node.shape), np.uint8, shifted)
-        options = schema.QuantizeOptionsT()
-        self._operator("QUANTIZE", [self.pixels], self._result(node), options)
+        affine = self.spec.activations[node.name]
+        shape, end = nhwc(node.shape), self.contract.end(integer=True)
+        signed = self._result(node)
+        self.pixels = add_source(self.model, name, shape, affine, end, signed)
 
     def _conv(self, node: Conv) -> None:
         """A convolution, depthwise where each group has one input channel."""
@@ -193,7 +197,9 @@ class _Writer:
         # All axes but the last, that of the channels, broadcast.
         shape = (*[1] * len(self.graph.shapes[node.name]), len(bounds))
         name = f"{node.name};high"
-        constant = self.model.constant(name, bounds.reshape(shape), _of(affine))
+        constant = self.model.constant(
+            name, bounds.reshape(shape), quantization(affine)
+        )
         inputs = [self._source(node), constant]
         options = schema.MaximumMinimumOptionsT()
         self._operator("MINIMUM", inputs, self._result(node), options)
@@ -255,7 +261,9 @@ class _Writer:
             self._operator("PAD", [source, constant], padded, options)
         else:
             fill = np.asarray([value], np.int8)
-            filling = self.model.constant(f"{node.name};fill", fill, _of(affine))
+            filling = self.model.constant(
+                f"{node.name};fill", fill, quantization(affine)
+            )
             inputs = [source, constant, filling]
             self._operator("PADV2", inputs, padded, schema.PadV2OptionsT())
         return padded
@@ -268,7 +276,7 @@ class _Writer:
         """Add the tensor of a node."""
         affine = self.spec.activations[node.name]
         shape = nhwc(self.graph.shapes[node.name])
-        tensor = self.model.tensor(node.name, shape, np.int8, _of(affine))
+        tensor = self.model.tensor(node.name, shape, np.int8, quantization(affine))
         self.index[node.name] = tensor
         return tensor
 
@@ -277,7 +285,7 @@ class _Writer:
     ) -> int:
         """Add a tensor that is no node's."""
         name = f"{node.name};{suffix}"
-        return self.model.tensor(name, shape, np.int8, _of(affine))
+        return self.model.tensor(name, shape, np.int8, quantization(affine))
 
     def _operator(
         self,
@@ -290,8 +298,3 @@ class _Writer:
         """Append an operator of the usual version."""
         number = VERSIONS[kind] if version is None else version
         self.model.operator(kind, number, inputs, output, options)
-
-
-def _of(affine: Affine) -> Quantization:
-    """An activation's scale and zero point."""
-    return Quantization((affine.scale,), (affine.zero_point,))

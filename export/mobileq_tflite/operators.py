@@ -19,6 +19,9 @@ ACTIVATIONS = {
 # tensorflow/lite/tools/versioning. MUL needs 3 because its rescale factor is 1.
 VERSIONS = {
     "QUANTIZE": 1,
+    "DEQUANTIZE": 2,
+    "SOFTMAX": 2,
+    "LOGISTIC": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,

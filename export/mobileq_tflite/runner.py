@@ -32,7 +32,7 @@ class TfliteRunner:
         kernels: `xnnpack` (what a phone uses by default), `builtin` (optimized kernels
             without a delegate) or `reference` (plain loops that define the result).
         threads: Threads of one inference.
-        pixels: How a float file's pixels are normalized; an INT8 file takes them raw.
+        pixels: How the pixels of a file are normalized that takes real numbers.
 
     Raises:
         BundleError: the content is no TFLite file, or is damaged.
@@ -53,6 +53,9 @@ class TfliteRunner:
         self._interpreter = self._load(model)
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
+        details = self._interpreter.get_tensor_details()
+        self._integer = any(detail["dtype"] == np.int8 for detail in details)
+        self._meaning = self._integers_of(details)
         self._observer: Any = None
 
     @property
@@ -64,17 +67,42 @@ class TfliteRunner:
 
     @property
     def integer(self) -> bool:
-        """Whether the file takes raw pixels and computes in int8."""
-        return bool(self._input["dtype"] == np.uint8)
+        """Whether the file computes in int8, whatever its ends are."""
+        return self._integer
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Logits, (B, F), of (B, H, W, C) pixels; float32, or int8."""
+        """Logits or scores, (B, F), of (B, H, W, C) pixels.
+
+        They are float32, or int8 of an INT8 file: those that its output stands for.
+        """
         results = []
         for image in self._prepared(pixels):
             self._interpreter.set_tensor(self._input["index"], image)
             self._interpreter.invoke()
             results.append(self._interpreter.get_tensor(self._output["index"]))
-        return to_nchw(np.concatenate(results))
+        found = np.concatenate(results)
+        if self._integer and found.dtype == np.uint8:
+            found = (found.astype(np.int16) - 128).astype(np.int8)
+        elif self._meaning is not None:
+            scale, zero_point = self._meaning
+            steps = np.rint(found.astype(np.float64) / scale) + zero_point
+            found = steps.astype(np.int8)
+        return to_nchw(found)
+
+    def _integers_of(self, details: list[Any]) -> tuple[float, int] | None:
+        """Scale and zero point of the integers behind a float output, if any."""
+        if not self._integer or self._output["dtype"] != np.float32:
+            return None
+        made = int(self._output["index"])
+        last = next(
+            operator
+            for operator in self._interpreter._get_ops_details()
+            if made in operator["outputs"] and operator["op_name"] == "DEQUANTIZE"
+        )
+        source = int(last["inputs"][0])
+        (detail,) = (d for d in details if d["index"] == source)
+        scale, zero_point = detail["quantization"]
+        return float(scale), int(zero_point)
 
     def tensors(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]]:
         """Every tensor by node name, (B, C, H, W) or (B, F).
@@ -96,7 +124,8 @@ class TfliteRunner:
             for detail in watched:
                 values = observer.get_tensor(detail["index"])
                 collected.setdefault(detail["name"], []).append(values)
-        if not self.integer:
+        # Where the network's own input is the file's, no operator makes it.
+        if source["dtype"] == (np.int8 if self._integer else np.float32):
             found[source["name"]] = to_nchw(np.concatenate(prepared))
         for name, values in collected.items():
             found[name] = to_nchw(np.concatenate(values))
@@ -143,8 +172,11 @@ class TfliteRunner:
                 f"tflite file: images are {pixels.shape[1:]}; wanted {wanted[1:]} "
                 f"(height, width, channels)"
             )
-        if self.integer:
+        if self._input["dtype"] == np.uint8:
             return [np.ascontiguousarray(image[None]) for image in pixels]
+        if self._input["dtype"] == np.int8:
+            signed = (pixels.astype(np.int16) - 128).astype(np.int8)
+            return [np.ascontiguousarray(image[None]) for image in signed]
         real = self._pixels.normalize(pixels).transpose(0, 2, 3, 1)
         return [np.ascontiguousarray(image[None]) for image in real]
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from mobileq.bundle import SUFFIX, Bundle, is_bundle, open_bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint, resolve
+from mobileq.contract import Head
 from mobileq.errors import BundleError, CheckpointError, UnsupportedError
 from mobileq.graph.fields import NO_GROUP
 from mobileq.models.spec import CONVENTIONAL
 from mobileq.quant.affine import Affine
-from mobileq.verify.runner import PixelMap
+from mobileq.verify.headed import Unheaded
+from mobileq.verify.runner import PixelMap, Runner
 
 if TYPE_CHECKING:
     from mobileq.bench.measure import Subject
@@ -33,7 +35,9 @@ class Network:
         size: Height and width of its square RGB images, in pixels.
         classes: Number of logits.
         pixels: How pixels are normalized.
-        output: Scale and zero point of the INT8 files' logits; None without such files.
+        output: Scale and zero point of what the INT8 files return, logits or scores;
+            None without such files.
+        head: What follows the logits in the files.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Network:
     classes: int
     pixels: PixelMap
     output: Affine | None
+    head: Head = Head.NONE
 
 
 def find_target(target: str | None, folder: Path) -> Bundle | str:
@@ -94,6 +99,7 @@ def network_of_bundle(bundle: Bundle, name: str) -> Network:
         if group == NO_GROUP:
             group = CONVENTIONAL
         output = _output(manifest)
+        head = Head(manifest.get("contract", {}).get("head", Head.NONE.value))
     except (KeyError, TypeError, ValueError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise BundleError(
@@ -101,7 +107,7 @@ def network_of_bundle(bundle: Bundle, name: str) -> Network:
             f"export' wrote (export again)"
         ) from error
     _check_shape(name, shape)
-    return Network(name, group, shape[1], classes, pixels, output)
+    return Network(name, group, shape[1], classes, pixels, output, head)
 
 
 def network_of_checkpoint(checkpoint: Checkpoint) -> Network:
@@ -217,7 +223,12 @@ def file_subjects(
                 runtime, kernel, precision, threads, names[precision], len(data)
             )
             dequantize = network.output if precision == "int8" else None
-            yield Subject(label, make(data, kernel), dequantize)
+            runner: Runner = make(data, kernel)
+            if network.head is not Head.NONE:
+                # Everything is measured on logits, which such files keep inside.
+                runner = Unheaded(runner, network.head, dequantize)
+                dequantize = None
+            yield Subject(label, runner, dequantize)
 
 
 def _maker(
@@ -240,10 +251,12 @@ def _maker(
 
 
 def _output(manifest: Mapping[str, Any]) -> Affine | None:
-    """Quantization of the logits; None for a float export."""
+    """Quantization of what the files return; None for a float export."""
     if "quantization" not in manifest:
         return None
     output = manifest["quantization"]["output"]
+    # Files with a head return scores, which have a meaning of their own.
+    output = manifest.get("contract", {}).get("scores", output)
     return Affine(float(output["scale"]), int(output["zero_point"]))
 
 

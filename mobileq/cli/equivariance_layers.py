@@ -112,19 +112,19 @@ def _pair(checkpoint: Checkpoint, recipe: Recipe, bundle: Bundle | None) -> Pair
 
 
 def _activations(file: bytes) -> dict[str, Affine]:
-    """Scale and zero point of every tensor that an operator of a TFLite file makes."""
+    """Scale and zero point of every int8 tensor of the network in a TFLite file."""
     from mobileq.quant.affine import Affine
-    from mobileq_tflite.flatfile import INTERNAL, unpack
+    from mobileq_tflite.flatfile import INTERNAL, is_int8, unpack
 
     subgraph = unpack(file).subgraphs[0]
     found: dict[str, Affine] = {}
-    for operator in subgraph.operators:
-        for index in operator.outputs:
-            tensor = subgraph.tensors[int(index)]
-            name, quantization = tensor.name.decode(), tensor.quantization
-            if INTERNAL not in name:
-                scale, zero = quantization.scale[0], quantization.zeroPoint[0]
-                found[name] = Affine(float(scale), int(zero))
+    made = [int(i) for operator in subgraph.operators for i in operator.outputs]
+    for index in (*map(int, subgraph.inputs), *made):
+        tensor = subgraph.tensors[index]
+        name, quantization = tensor.name.decode(), tensor.quantization
+        if INTERNAL not in name and is_int8(tensor):
+            scale, zero = quantization.scale[0], quantization.zeroPoint[0]
+            found[name] = Affine(float(scale), int(zero))
     return found
 
 

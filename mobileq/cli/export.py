@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import numpy as np
     from numpy.typing import NDArray
 
-    from mobileq.bundle import Bundle
+    from mobileq.contract import Contract
     from mobileq.recipe import Recipe
-
-_UNITS = {
-    "relative error": "relative",
-    "SQNR, dB": "dB",
-    "largest step, LSB": "LSB",
-    "changed by the group": "changed",
-}
-"""Short names of the measures."""
 
 
 def export(
@@ -49,6 +39,29 @@ def export(
             "directory with PCam's HDF5 files (their training split)."
         ),
     ] = None,
+    input_type: Annotated[
+        str | None,
+        typer.Option(
+            help="uint8 pixels, int8 (integer TFLite files) or float32 (normalized); "
+            "by default uint8 for INT8 files and float32 for float ones."
+        ),
+    ] = None,
+    head: Annotated[
+        str, typer.Option(help="What follows the logits: none, softmax or sigmoid.")
+    ] = "none",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with the name of a class in each line; by default the "
+            "checkpoint's."
+        ),
+    ] = None,
+    batch: Annotated[
+        str, typer.Option(help="Images that an ONNX file takes at once, or dynamic.")
+    ] = "1",
+    description: Annotated[
+        str, typer.Option(help="What the network is for, in a line; goes into files.")
+    ] = "",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing bundle.")
     ] = False,
@@ -81,6 +94,7 @@ def export(
     from mobileq.bundle import SUFFIX
     from mobileq.bundle import refuse_existing as refuse_existing_bundle
     from mobileq.checkpoint import resolve
+    from mobileq.cli.export_report import show, show_explanation
     from mobileq.cli.output import console
     from mobileq.errors import InputError
     from mobileq.recipe import load_recipe
@@ -97,6 +111,7 @@ def export(
     target = out or Path(Path(model).stem + SUFFIX)
     # Whatever can be refused is refused before anything heavy is imported.
     chosen = load_recipe(recipe)
+    contract = _contract(input_type, head, labels, batch, description)
     resolve(model)
     refuse_existing_bundle(target, overwrite=overwrite)
     pictures = None if images is None else _load_images(images)
@@ -111,6 +126,7 @@ def export(
             int8=int8,
             formats=tuple(part.strip() for part in formats.split(",") if part.strip()),
             recipe=chosen,
+            contract=contract,
             overwrite=overwrite,
             images=pictures,
             calibration=given,
@@ -121,21 +137,38 @@ def export(
     if quiet:
         typer.echo(str(bundle.path))
         return
-    _show(bundle)
+    show(bundle)
     if explain:
-        _show_explanation(bundle)
+        show_explanation(bundle)
 
 
-def _proven(certificate: Mapping[str, Any]) -> str:
-    """What a certificate says, in a sentence."""
-    if not certificate["motions"]:
-        first = certificate["breaks"][0]
-        return f"NOT proven to be symmetric ({first['operator']}: {first['reason']})"
-    turned = any(not mirrored for _, mirrored in certificate["motions"])
-    mirrored = any(mirrored for _, mirrored in certificate["motions"])
-    how = " or ".join(["turning"] * turned + ["mirroring"] * mirrored)
-    group = certificate["group"]
-    return f"{group} is proven: {how} the image changes no bit of the output"
+def _contract(
+    input_type: str | None,
+    head: str,
+    labels: Path | None,
+    batch: str,
+    description: str,
+) -> Contract:
+    """What the options say about the ends of the files.
+
+    Raises:
+        InputError: an unknown value, or a file of labels that cannot be read.
+    """
+    from mobileq.contract import (
+        Contract,
+        parse_batch,
+        parse_end,
+        parse_head,
+        read_labels,
+    )
+
+    return Contract(
+        end_type=None if input_type is None else parse_end(input_type),
+        head=parse_head(head),
+        labels=() if labels is None else read_labels(labels),
+        description=description,
+        batch=parse_batch(batch),
+    )
 
 
 def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
@@ -172,92 +205,3 @@ def _load_images(path: Path) -> NDArray[np.uint8]:
             f"{path}: cannot be read as an array ({error}); wanted a .npy file of "
             f"uint8 images (N, H, W, C)"
         ) from error
-
-
-def _show(bundle: Bundle) -> None:
-    """Print the ladder and the files."""
-    from rich import box
-    from rich.table import Table
-
-    from mobileq.cli.output import console
-
-    screen = console()
-    ladder = Table(
-        title="Verification ladder",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    for column in ("checked", "against", "measure"):
-        ladder.add_column(column, no_wrap=True)
-    for column in ("found", "limit", ""):
-        ladder.add_column(column, justify="right", no_wrap=True)
-    for rung in bundle.manifest["ladder"]:
-        ladder.add_row(
-            rung["name"].removesuffix(", 1 thread"),
-            rung["against"].removesuffix(", 1 thread"),
-            _UNITS[rung["measure"]],
-            f"{rung['value']:.2g}",
-            f"{rung['limit']:g}",
-            "ok" if rung["passed"] else "BROKEN",
-        )
-    screen.print(ladder)
-    for note in bundle.manifest.get("quantization", {}).get("notes", ()):
-        screen.print(f"Note: {note}", soft_wrap=True)
-    symmetry = bundle.manifest["exact_symmetry"]
-    for name, certificate in bundle.manifest["certificates"].items():
-        if symmetry["motions"] or certificate["motions"]:
-            screen.print(f"{name}: {_proven(certificate)}", soft_wrap=True)
-    if not symmetry["motions"]:
-        screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
-    for name, entry in bundle.manifest["files"].items():
-        screen.print(f"{bundle.path / name}  {entry['bytes']:,} bytes", soft_wrap=True)
-
-
-MOST_COSTLY = 10
-"""Layers in the table on the terminal; explain.json has all."""
-
-
-def _show_explanation(bundle: Bundle) -> None:
-    """Print the layers that cost most."""
-    import json
-
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from mobileq.cli.output import console
-    from mobileq.deploy.explain import DATA, Explanation
-
-    found = Explanation.from_dict(json.loads(bundle.read(DATA)))
-    table = Table(
-        title="What costs most (dB of SQNR; the logits' with one layer quantized)",
-        title_justify="left",
-        box=box.SIMPLE,
-        pad_edge=False,
-        padding=(0, 1),
-    )
-    # On a narrow terminal names are folded; numbers never are.
-    table.add_column("layer", overflow="fold")
-    columns = ["logits", "weights", "tensor", "factors", "range"]
-    absorbed = any(layer.absorbed for layer in found.layers)
-    for column in [*columns, "absorbed"] if absorbed else columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    for layer in found.by_cost[:MOST_COSTLY]:
-        weights = layer.weight_sqnr_db
-        cells = [
-            escape(layer.name),
-            f"{layer.cost_db:.1f}",
-            "" if weights is None else f"{weights:.1f}",
-            f"{layer.tensor_sqnr_db:.1f}",
-            f"{layer.factors[0]:.2g}..{layer.factors[1]:.2g}",
-            f"{layer.low:.3g}..{layer.high:.3g}",
-        ]
-        table.add_row(*cells, *([f"{layer.absorbed:.2g}"] if absorbed else []))
-    screen = console()
-    screen.print(table)
-    # Advice names tables of a recipe, such as [ranges], which are no markup.
-    screen.print(found.headline, soft_wrap=True, markup=False)
-    for note in found.notes:
-        screen.print(f"Note: {note}", soft_wrap=True, markup=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.deploy.climb_heads import INTEGER, climb_heads, logits_of_files
 from mobileq.deploy.files import Deployment
 from mobileq.deploy.quantize import Quantized
 from mobileq.errors import DataError
@@ -59,13 +60,15 @@ def _climb(
     images: NDArray[np.uint8],
 ) -> tuple[Rung, ...]:
     """All rungs, with the number of threads as it is."""
-    of_files = runners(made.files, pixels=pixels)
+    head, output = made.contract.head, made.graph.output
+    of_files = {n: Remembered(r) for n, r in runners(made.files, pixels=pixels).items()}
+    inside = logits_of_files(of_files, head, output)
     graphs = [GraphRunner(s.graph, f"graph, {s.name}") for s in made.stages]
     floats: list[Runner] = [
         TorchRunner(model, "network as trained", pixels=pixels),
         TorchRunner(made.collapsed.module, "collapsed", pixels=pixels),
         *graphs,
-        *(r for n, r in of_files.items() if n.startswith("model.float")),
+        *(r for n, r in inside.items() if n.startswith("model.float")),
     ]
     floats = [Remembered(runner) for runner in floats]
     rungs = [
@@ -83,9 +86,14 @@ def _climb(
         fused = next(r for r in floats if r.name == graphs[-2].name)
         branch = _climb_passes(made.quantized, fused, tolerances, images)
         rungs += [rung for rung, _ in branch]
-        rungs += _climb_int8(
-            made.quantized, of_files, branch[-1][1], tolerances, images
-        )
+        rungs += _climb_int8(made.quantized, inside, branch[-1][1], tolerances, images)
+    rungs += climb_heads(made, of_files, inside, tolerances, images)
+    if made.quantized is not None and asymmetry(made.quantized.graph) is None:
+        motions = made.quantized.graph.input.fields.motions
+        simulator = SimulatorRunner(made.quantized.graph, made.quantized.spec)
+        integer = [r for n, r in of_files.items() if n.startswith(INTEGER)]
+        turned: list[Runner] = [simulator, *integer]
+        rungs += [check_symmetry(runner, images, motions) for runner in turned]
     return tuple(rungs)
 
 
@@ -139,11 +147,7 @@ def _climb_int8(
             affine=lambda name: spec.activations[name],
         )
     ]
-    integer: dict[str, Runner] = {
-        name: Remembered(runner)
-        for name, runner in of_files.items()
-        if name.startswith("model.int8")
-    }
+    integer = {n: r for n, r in of_files.items() if n.startswith(INTEGER)}
     # The simulator follows TFLite's reference kernels to the bit; others may round
     # differently.
     for name in sorted(integer, key=lambda n: (not n.endswith("reference"), n)):
@@ -159,10 +163,6 @@ def _climb_int8(
                 order=order,
             )
         )
-    if asymmetry(graph) is None:
-        motions = graph.input.fields.motions
-        turned: list[Runner] = [simulator, *integer.values()]
-        rungs += [check_symmetry(runner, images, motions) for runner in turned]
     return rungs
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from mobileq.bundle import Bundle, refuse_existing, write_bundle
 from mobileq.certify import certify_files
 from mobileq.checkpoint import load_checkpoint
+from mobileq.checkpoint_labels import labels_of
 from mobileq.collapse.collapse import collapse
+from mobileq.contract import Contract
 from mobileq.data.transforms import center_crop
 from mobileq.deploy.climb import check_images, climb
 from mobileq.deploy.files import FORMATS, Deployment, Report, check_formats, deploy
@@ -36,6 +39,7 @@ def export_checkpoint(
     int8: bool = True,
     formats: Sequence[str] = FORMATS,
     recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
     overwrite: bool = False,
     images: NDArray[np.uint8] | None = None,
     calibration: NDArray[np.uint8] | None = None,
@@ -51,6 +55,8 @@ def export_checkpoint(
         int8: Write INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize.
+        contract: What the files take and return; labels that it does not name are
+            those of the checkpoint.
         overwrite: Replace an existing bundle.
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
         calibration: (N, H, W, C) uint8 like those that the network is for; used where
@@ -68,6 +74,12 @@ def export_checkpoint(
     refuse_existing(out, overwrite=overwrite)
     checkpoint = load_checkpoint(name)
     spec = checkpoint.spec
+    contract = replace(
+        contract,
+        name=contract.name or f"{spec.group} MobileNetV2",
+        labels=contract.labels or labels_of(checkpoint),
+    )
+    contract.check(spec.num_classes, formats, int8=int8)
     report(f"building {spec.group} MobileNetV2, width {spec.width:g}")
     shape = (spec.in_channels, spec.input_size, spec.input_size)
     origin = {
@@ -84,6 +96,7 @@ def export_checkpoint(
         int8=int8,
         formats=formats,
         recipe=recipe,
+        contract=contract,
         overwrite=overwrite,
         images=images,
         calibration=calibration,
@@ -102,6 +115,7 @@ def export_module(
     int8: bool = True,
     formats: Sequence[str] = FORMATS,
     recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
     overwrite: bool = False,
     pixels: PixelMap = PixelMap(),  # noqa: B008  (frozen)
     images: NDArray[np.uint8] | None = None,
@@ -120,6 +134,7 @@ def export_module(
         int8: Write INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize.
+        contract: What the files take and return.
         overwrite: Replace an existing bundle.
         pixels: How 8-bit pixels become what the network was trained on.
         images: (N, H, W, C) uint8 to verify with; synthetic tissue by default.
@@ -153,6 +168,7 @@ def export_module(
         int8=int8,
         formats=formats,
         recipe=recipe,
+        contract=contract,
         calibration=calibration,
         report=report,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.collapse.collapse import CollapsedModel
+from mobileq.contract import Contract
 from mobileq.deploy.quantize import Quantized, quantize
 from mobileq.errors import InputError
 from mobileq.graph.graph import Graph
@@ -31,12 +32,14 @@ class Deployment:
             what the float files compute.
         quantized: The network in integers; None for a float export.
         files: Content by file name.
+        contract: Their ends.
     """
 
     collapsed: CollapsedModel
     stages: tuple[StagedGraph, ...]
     quantized: Quantized | None
     files: Mapping[str, bytes]
+    contract: Contract = field(default_factory=Contract)
 
     @property
     def graph(self) -> Graph:
@@ -50,6 +53,7 @@ def deploy(
     int8: bool = True,
     formats: Sequence[str] = FORMATS,
     recipe: Recipe = Recipe(),  # noqa: B008  (frozen)
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
     calibration: NDArray[np.uint8] | None = None,
     report: Report = lambda message: None,
 ) -> Deployment:
@@ -63,12 +67,15 @@ def deploy(
         int8: Make INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize.
+        contract: What the files take and return.
         calibration: (N, H, W, C) uint8 images for a recipe that asks for them.
         report: Called with a line before each step.
 
     Raises:
-        MobileqError: the graph cannot be deployed.
+        MobileqError: the graph cannot be deployed, or does not fit the contract.
     """
+    classes = collapsed.graph.shapes[collapsed.graph.output][0]
+    contract.check(classes, formats, int8=int8)
     report("folding BatchNorm, snapping orbits")
     quantized = None
     with torch_threads(1):
@@ -83,8 +90,8 @@ def deploy(
     for name in FORMATS:
         if name in formats:
             report(f"writing {name}")
-            files |= _write(name, finished[-1].graph, quantized)
-    return Deployment(collapsed, (*prepared, *finished), quantized, files)
+            files |= _write(name, finished[-1].graph, quantized, contract)
+    return Deployment(collapsed, (*prepared, *finished), quantized, files, contract)
 
 
 def check_formats(formats: Sequence[str]) -> None:
@@ -100,21 +107,23 @@ def check_formats(formats: Sequence[str]) -> None:
             raise InputError(f"format is {name!r}; wanted {', '.join(FORMATS)}")
 
 
-def _write(name: str, graph: Graph, quantized: Quantized | None) -> dict[str, bytes]:
+def _write(
+    name: str, graph: Graph, quantized: Quantized | None, contract: Contract
+) -> dict[str, bytes]:
     """Files of one format."""
     if name == "onnx":
         from mobileq_onnx import float_writer, qdq_writer
 
-        files = {"model.float.onnx": float_writer.write_float(graph)}
+        files = {"model.float.onnx": float_writer.write_float(graph, contract)}
         if quantized is not None:
-            integers = qdq_writer.write_int8(quantized.graph, quantized.spec)
+            integers = qdq_writer.write_int8(quantized.graph, quantized.spec, contract)
             files["model.int8.onnx"] = integers
         return files
     from mobileq_tflite import float_writer as tflite_float
     from mobileq_tflite import int8_writer
 
-    files = {"model.float.tflite": tflite_float.write_float(graph)}
+    files = {"model.float.tflite": tflite_float.write_float(graph, contract)}
     if quantized is not None:
-        integers = int8_writer.write_int8(quantized.graph, quantized.spec)
+        integers = int8_writer.write_int8(quantized.graph, quantized.spec, contract)
         files["model.int8.tflite"] = integers
     return files

@@ -8,12 +8,23 @@ from importlib import metadata
 from typing import Any
 
 from mobileq import __version__
+from mobileq.certify import INTEGER
+from mobileq.contract import Contract, Head
 from mobileq.deploy.files import Deployment
+from mobileq.quant.heads import SCORES
 from mobileq.recipe import Recipe
 from mobileq.verify.ladder import Rung
 from mobileq.verify.symmetry import asymmetry
 
 PACKAGES = ("torch", "escnn", "onnx", "onnxruntime", "tensorflow-cpu", "ai-edge-litert")
+
+
+VALUES = {
+    "uint8": "uint8, raw pixels",
+    "int8": "int8, pixel - 128 (ONNX: uint8, raw pixels)",
+    "float32": "float32, (pixel - pixel_zero) * pixel_scale",
+}
+"""What a file's input holds, by its type."""
 
 
 def manifest_of(
@@ -29,10 +40,11 @@ def manifest_of(
             "shape": list(image.shape),
             "pixel_scale": image.pixel_scale,
             "pixel_zero": image.pixel_zero,
-            "float_files": "float32, (pixel - pixel_zero) * pixel_scale",
-            "int8_files": "uint8, raw pixels",
+            "float_files": VALUES[made.contract.end(integer=False)],
+            "int8_files": VALUES[made.contract.end(integer=True)],
             "layout": {"onnx": "NCHW", "tflite": "NHWC"},
         },
+        "contract": contract_of(made),
         "classes": made.graph.shapes[made.graph.output][0],
         "multiply_adds": made.graph.multiply_adds,
         "exact_symmetry": {
@@ -56,6 +68,43 @@ def manifest_of(
             },
         }
     return manifest
+
+
+def contract_of(made: Deployment) -> dict[str, Any]:
+    """What each file takes and returns, as plain values.
+
+    Pixels are normalized as (pixel - mean) / std; a file whose input is uint8 or int8
+    does so itself. Scores of an integer TFLite file have their scale and zero point in
+    the signed domain; a uint8 output adds 128 to both integer and zero point.
+    """
+    contract, image = made.contract, made.graph.input
+    told: dict[str, Any] = {
+        "name": contract.name,
+        "description": contract.description,
+        "head": contract.head.value,
+        "output": contract.head.output,
+        "labels": list(contract.labels),
+        "normalization": {"mean": image.pixel_zero, "std": 1 / image.pixel_scale},
+        "files": {name: _ends(name, contract) for name in made.files},
+    }
+    if contract.head is not Head.NONE:
+        told["scores"] = {"scale": SCORES.scale, "zero_point": SCORES.zero_point}
+    return told
+
+
+def _ends(name: str, contract: Contract) -> dict[str, Any]:
+    """Types, layout and batch of one file."""
+    onnx = name.endswith(".onnx")
+    end: str = contract.end(integer=INTEGER in name)
+    if onnx and end == "int8":
+        end = "uint8"
+    tflite_output = end if INTEGER in name else "float32"
+    return {
+        "input": end,
+        "layout": "NCHW" if onnx else "NHWC",
+        "output": "float32" if onnx else tflite_output,
+        "batch": (contract.batch or "dynamic") if onnx else 1,
+    }
 
 
 def _environment() -> dict[str, str]:
