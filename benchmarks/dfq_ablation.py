@@ -44,8 +44,9 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.moments import has_statistics
 from mobileq.passes.pipeline import FINISH, PREPARE, run_pipeline
 from mobileq.quant.affine import Affine
+from mobileq.quant.noise import smooth_images
 from mobileq.quant.simulate import SimulatorRunner
-from mobileq.quant.synthesise import smooth_images, synthesised_images
+from mobileq.quant.synthesise import synthesised_images
 from mobileq.recipe import Recipe, load_recipe
 from mobileq.verify.graph_runner import GraphRunner
 from mobileq.verify.metrics import sqnr_db

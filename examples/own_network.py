@@ -15,7 +15,7 @@ import torch
 from escnn import gspaces
 from escnn import nn as enn
 
-from mobileq.deploy import export_module
+import mobileq
 
 
 class SmallNetwork(torch.nn.Module):
@@ -56,7 +56,9 @@ def main() -> None:
     with torch.no_grad():
         for _ in range(50):
             network(torch.rand(16, 3, 33, 33) * 2 - 1)
-    bundle = export_module(network.eval(), (3, 33, 33), out=Path(sys.argv[1]))
+    bundle = mobileq.export(
+        network.eval(), torch.zeros(1, 3, 33, 33), out=Path(sys.argv[1])
+    )
     for rung in bundle.manifest["ladder"]:
         print(f"{rung['name']:40} {rung['measure']:22} {rung['value']:.3g}")
     print(f"exact symmetry: {bundle.manifest['exact_symmetry']}")

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from mobileq.atomic import write_atomically
 from mobileq.errors import CheckpointError
 from mobileq.models.spec import ModelSpec
 
@@ -26,6 +25,9 @@ if TYPE_CHECKING:
 
 FORMAT = "mobileq-checkpoint"
 VERSION = 1
+
+COLLAPSED = "mobileq-collapsed"
+"""What `mobileq.collapsed` writes into the header of its files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +64,19 @@ class Checkpoint:
 
 
 def check_weights(
-    model: nn.Module, weights: Mapping[str, Tensor], *, source: str
+    model: nn.Module,
+    weights: Mapping[str, Tensor],
+    *,
+    source: str,
+    wanted_by: str = "the model spec in the file",
 ) -> None:
     """Check that `weights` fit the state dictionary of `model`.
+
+    Args:
+        model: Made by the model spec, or by a function of the user's.
+        weights: By name.
+        source: File that they are from, for messages.
+        wanted_by: What made the model, for messages.
 
     Raises:
         CheckpointError: the first name, shape or value that does not.
@@ -74,13 +86,13 @@ def check_weights(
         if name not in weights:
             raise CheckpointError(
                 f"{source}: no weights for {name!r}; wanted a tensor of shape "
-                f"{tuple(tensor.shape)}, as the model spec in the file says"
+                f"{tuple(tensor.shape)}, as in {wanted_by}"
             )
         found = weights[name]
         if found.shape != tensor.shape:
             raise CheckpointError(
                 f"{source}: {name} has shape {tuple(found.shape)}; wanted "
-                f"{tuple(tensor.shape)}, as the model spec in the file says"
+                f"{tuple(tensor.shape)}, as in {wanted_by}"
             )
         if not bool(found.float().isfinite().all()):
             raise CheckpointError(
@@ -90,8 +102,8 @@ def check_weights(
     extra = sorted(set(weights) - set(wanted))
     if extra:
         raise CheckpointError(
-            f"{source}: unknown weights {extra[0]!r}; wanted only those of the model "
-            f"spec in the file"
+            f"{source}: unknown weights {extra[0]!r} of shape "
+            f"{tuple(weights[extra[0]].shape)}; wanted only those of {wanted_by}"
         )
 
 
@@ -154,34 +166,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path, write)
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary file beside `path`, then rename it to `path`.
-
-    Raises:
-        CheckpointError: the disk is full or the directory cannot be written.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        # torch reports a full disk as RuntimeError.
-        raise CheckpointError(
-            f"{path}: cannot be written ({error}); wanted a writable directory with "
-            f"free space; the file that was there is unchanged"
-        ) from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
 def shipped_checkpoints() -> dict[str, Path]:
     """Names and paths of the checkpoints that come with the package."""
     folder = resources.files("mobileq") / "checkpoints"
@@ -224,8 +208,8 @@ def _read_torch(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Tens
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path}: holds Python objects, not only weights, and was not opened; "
-            f"wanted a mobileq checkpoint (save the state dictionary with "
-            f"mobileq.checkpoint.save_checkpoint)"
+            f"wanted a mobileq checkpoint, a state dictionary with --factory, or "
+            f"--trust-pickle, which runs whatever code the file names"
         ) from error
     except Exception as error:
         raise CheckpointError(
@@ -237,9 +221,9 @@ def _read_torch(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Tens
         isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in weights.items()
     ):
         raise CheckpointError(
-            f"{path}: a torch file without a model spec; wanted a mobileq checkpoint "
-            f"(build the network from a ModelSpec and save it with "
-            f"mobileq.checkpoint.save_checkpoint)"
+            f"{path}: a torch file without a model spec; wanted a mobileq checkpoint, "
+            f"or the function that builds the network (--factory "
+            f"package.module:function)"
         )
     return {k: v for k, v in content.items() if k != "weights"}, weights
 
@@ -255,6 +239,8 @@ def _read_safetensors(
         weights = load(data)
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+        if COLLAPSED in metadata:
+            return {COLLAPSED: True}, {}
         header = json.loads(metadata.get(FORMAT, "{}"))
         if not isinstance(header, dict):
             raise ValueError("the header is not a dictionary")
@@ -272,10 +258,15 @@ def _check_header(path: Path, header: Mapping[str, Any]) -> None:
     Raises:
         CheckpointError: foreign, or newer than this program.
     """
+    if COLLAPSED in header:
+        raise CheckpointError(
+            f"{path}: a collapsed checkpoint, from which no torch network can be made; "
+            f"wanted the checkpoint that it was collapsed from"
+        )
     if header.get("format") != FORMAT:
         raise CheckpointError(
-            f"{path}: format is {header.get('format')!r}; wanted {FORMAT!r} (was it "
-            f"written by another program?)"
+            f"{path}: format is {header.get('format')!r}; wanted {FORMAT!r} (for other "
+            f"state dictionaries: --factory package.module:function)"
         )
     version = header.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:

@@ -224,7 +224,7 @@ def test_weights_that_do_not_fit(
         "shape": f"{name} has shape (7,); wanted {shape}",
         "nan": f"{name} holds NaN or infinity; wanted finite weights",
         "infinity": f"{name} holds NaN or infinity; wanted finite weights",
-        "extra": "unknown weights 'more'; wanted only those of the model spec",
+        "extra": "unknown weights 'more' of shape (1,); wanted only those of the model",
     }[kind]
     if kind == "missing":
         del weights[name]

@@ -123,13 +123,18 @@ def test_lock_is_complete() -> None:
 
 
 def test_public_names() -> None:
-    """The package itself exposes its version and nothing else."""
+    """The package itself exposes its version and `export`, which is looked up late."""
     public = [
         name
         for name, value in vars(mobileq).items()
         if not name.startswith("_") and not isinstance(value, ModuleType)
     ]
-    assert [name for name in public if name != "annotations"] == []
+    helpers = {"annotations", "Any", "TYPE_CHECKING", "import_module"}
+    assert [name for name in public if name not in helpers] == []
+    assert sorted(mobileq.__all__) == ["__version__", "export"]
+    assert mobileq.export.__module__ == "mobileq.api"
+    with pytest.raises(AttributeError, match="no attribute 'quantize'"):
+        mobileq.quantize  # noqa: B018
     assert str(Version(mobileq.__version__)) == mobileq.__version__
 
 

@@ -13,6 +13,7 @@ from typer.exceptions import TyperException
 
 from mobileq.cli.bench import bench
 from mobileq.cli.certify import certify
+from mobileq.cli.collapse import collapse
 from mobileq.cli.data import app as data
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(export)
+app.command()(collapse)
 app.command()(certify)
 app.command()(bench)
 app.command()(equivariance)

@@ -7,6 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mobileq.cli.network_options import (
+    Factory,
+    InputShape,
+    Model,
+    PixelScale,
+    PixelZero,
+    TrustPickle,
+    source_of,
+)
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -16,9 +26,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[
-        str, typer.Argument(help="Checkpoint (.pt, .safetensors) or a shipped name.")
-    ],
+    model: Model,
     int8: Annotated[
         bool, typer.Option("--int8", help="Write INT8 files besides the float ones.")
     ] = False,
@@ -86,16 +94,24 @@ def export(
             "bit of the integer output.",
         ),
     ] = False,
+    factory: Factory = None,
+    input_shape: InputShape = None,
+    pixel_scale: PixelScale = None,
+    pixel_zero: PixelZero = None,
+    trust_pickle: TrustPickle = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
     ] = False,
 ) -> None:
-    """Export a checkpoint to verified ONNX and TFLite files."""
+    """Export a checkpoint, or a network of your own, to verified ONNX and TFLite files.
+
+    A collapsed checkpoint (see 'mobileq collapse') is exported without torch.
+    """
     from mobileq.bundle import SUFFIX
     from mobileq.bundle import refuse_existing as refuse_existing_bundle
     from mobileq.checkpoint import resolve
     from mobileq.cli.export_report import show, show_explanation
-    from mobileq.cli.output import console
+    from mobileq.cli.output import console, load_images
     from mobileq.errors import InputError
     from mobileq.recipe import load_recipe
 
@@ -108,20 +124,23 @@ def export(
             "a certificate is of integer files; wanted --int8 with "
             "--require-certificate"
         )
-    target = out or Path(Path(model).stem + SUFFIX)
+    target = out or Path(Path(model).stem.removesuffix(".collapsed") + SUFFIX)
     # Whatever can be refused is refused before anything heavy is imported.
     chosen = load_recipe(recipe)
     contract = _contract(input_type, head, labels, batch, description)
     resolve(model)
     refuse_existing_bundle(target, overwrite=overwrite)
-    pictures = None if images is None else _load_images(images)
+    pictures = None if images is None else load_images(images)
     given = None if calibration is None else _load_calibration(calibration, chosen)
+    source = source_of(
+        model, factory, input_shape, pixel_scale, pixel_zero, trust_pickle
+    )
     from mobileq.deploy import export_checkpoint
 
     screen = console()
     with screen.status("starting") as status:
         bundle = export_checkpoint(
-            model,
+            source,
             target,
             int8=int8,
             formats=tuple(part.strip() for part in formats.split(",") if part.strip()),
@@ -177,8 +196,10 @@ def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     Raises:
         DataError: neither, or damaged.
     """
+    from mobileq.cli.output import load_images
+
     if not path.is_dir():
-        return _load_images(path)
+        return load_images(path)
     import numpy as np
 
     from mobileq.data.pcam import open_pcam
@@ -186,22 +207,3 @@ def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
     patches = open_pcam(path, "train")
     count = min(len(patches), recipe.image_count)
     return patches.read(np.linspace(0, len(patches) - 1, count).astype(np.int64))
-
-
-def _load_images(path: Path) -> NDArray[np.uint8]:
-    """Images of a .npy file.
-
-    Raises:
-        DataError: missing, or not an array of plain numbers.
-    """
-    import numpy as np
-
-    from mobileq.errors import DataError
-
-    try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"{path}: cannot be read as an array ({error}); wanted a .npy file of "
-            f"uint8 images (N, H, W, C)"
-        ) from error

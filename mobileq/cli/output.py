@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from mobileq import __version__
 from mobileq.errors import BundleError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def console() -> Console:
@@ -35,6 +40,25 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
         raise BundleError(
             f"{path}: exists already; wanted a new name (or --overwrite to replace it)"
         )
+
+
+def load_images(path: Path) -> NDArray[np.uint8]:
+    """Images of a .npy file.
+
+    Raises:
+        DataError: missing, or not an array of plain numbers.
+    """
+    import numpy as np
+
+    from mobileq.errors import DataError
+
+    try:
+        return np.asarray(np.load(path, allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: cannot be read as an array ({error}); wanted a .npy file of "
+            f"uint8 images (N, H, W, C)"
+        ) from error
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,32 +9,20 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import nn
 
 from mobileq.collapse.fields import FieldReader
 from mobileq.collapse.lower import lower
+from mobileq.collapse.model import CollapsedModel
 from mobileq.collapse.plain import Collapsed, collapse_module
 from mobileq.errors import UnsupportedError
 from mobileq.graph.base import NO_PADDING
 from mobileq.graph.fields import NO_GROUP, FieldBlocks, trivial_fields
 from mobileq.graph.graph import Graph, after_linear
 from mobileq.graph.nodes import Conv, Input, Shape
-
-
-@dataclass(frozen=True, eq=False)
-class CollapsedModel:
-    """A network without escnn.
-
-    Attributes:
-        module: Plain torch modules, (B, C, H, W) to logits.
-        graph: The same as a Graph, BatchNorm not yet folded.
-    """
-
-    module: nn.Module
-    graph: Graph
 
 
 def collapse(
@@ -108,3 +96,6 @@ def _trace(module: nn.Module, images: torch.Tensor) -> torch.export.ExportedProg
                 f"model: cannot be traced ({reason[0]}); wanted a forward pass without "
                 f"data-dependent branches"
             ) from error
+
+
+__all__ = ["CollapsedModel", "collapse"]

@@ -1,7 +1,7 @@
 """The whole way: a trained network goes in, a verified bundle comes out.
 
-`export_checkpoint` is what `mobileq export` calls; `export_module` is the door for a
-network of one's own:
+`export_checkpoint` is what `mobileq export` calls; `export_module` is what is behind
+`mobileq.export`, the door for a network of one's own:
 
     from mobileq.deploy import export_module
     bundle = export_module(my_escnn_network, (3, 95, 95), out=Path("mine.mobileq"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,13 @@ from mobileq.verify.ladder import Measure, Rung, Tolerances, check_symmetry, com
 from mobileq.verify.remembered import Remembered
 from mobileq.verify.runner import PixelMap, Runner
 from mobileq.verify.symmetry import asymmetry
-from mobileq.verify.torch_runner import TorchRunner, torch_threads
 
 if TYPE_CHECKING:
     from torch import nn
 
 
 def climb(
-    model: nn.Module,
+    model: nn.Module | None,
     made: Deployment,
     *,
     tolerances: Tolerances = Tolerances(),  # noqa: B008  (frozen)
@@ -37,7 +36,8 @@ def climb(
     """Climb the ladder, from the network as it was trained to the files.
 
     Args:
-        model: The network as it was trained.
+        model: The network as it was trained; None where it is not at hand, and the
+            ladder begins with the graph.
         made: Its deployment.
         tolerances: Limits of the rungs.
         images: (B, H, W, C) uint8; synthetic tissue by default.
@@ -47,26 +47,12 @@ def climb(
     if images is None:
         images = verification_images(image.shape)
     check_images(images, image.shape)
-    # A few small images: two threads wait for each other longer than they work.
-    with torch_threads(1):
-        return _climb(model, made, pixels, tolerances, images)
-
-
-def _climb(
-    model: nn.Module,
-    made: Deployment,
-    pixels: PixelMap,
-    tolerances: Tolerances,
-    images: NDArray[np.uint8],
-) -> tuple[Rung, ...]:
-    """All rungs, with the number of threads as it is."""
     head, output = made.contract.head, made.graph.output
     of_files = {n: Remembered(r) for n, r in runners(made.files, pixels=pixels).items()}
     inside = logits_of_files(of_files, head, output)
     graphs = [GraphRunner(s.graph, f"graph, {s.name}") for s in made.stages]
     floats: list[Runner] = [
-        TorchRunner(model, "network as trained", pixels=pixels),
-        TorchRunner(made.collapsed.module, "collapsed", pixels=pixels),
+        *_torch_runners(model, made, pixels),
         *graphs,
         *(r for n, r in inside.items() if n.startswith("model.float")),
     ]
@@ -95,6 +81,40 @@ def _climb(
         turned: list[Runner] = [simulator, *integer]
         rungs += [check_symmetry(runner, images, motions) for runner in turned]
     return tuple(rungs)
+
+
+def _torch_runners(
+    model: nn.Module | None, made: Deployment, pixels: PixelMap
+) -> list[Runner]:
+    """The network as trained and as collapsed, where they are modules."""
+    found = {"network as trained": model, "collapsed": made.collapsed.module}
+    modules = {name: module for name, module in found.items() if module is not None}
+    if not modules:
+        return []
+    # Imported late: a graph alone is verified without torch.
+    from mobileq.verify.torch_runner import TorchRunner
+
+    return [TorchRunner(m, name, pixels=pixels) for name, m in modules.items()]
+
+
+NOT_CLIMBED = ("network as trained", "collapsed")
+"""What the ladder begins with, where there is more than a graph."""
+
+
+def not_climbed(before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the manifest says of an export from a graph alone.
+
+    Args:
+        before: Rungs that the collapsed checkpoint says were climbed, as dictionaries;
+            they are passed on, and were not climbed again.
+    """
+    return {
+        "ladder_not_climbed": {
+            "representations": list(NOT_CLIMBED),
+            "reason": "exported from a collapsed checkpoint, which holds the graph",
+            "climbed_at_collapse": [dict(rung) for rung in before],
+        }
+    }
 
 
 def _climb_passes(

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from mobileq.bundle import Bundle, refuse_existing, write_bundle
 from mobileq.certify import certify_files
-from mobileq.checkpoint import load_checkpoint
-from mobileq.checkpoint_labels import labels_of
-from mobileq.collapse.collapse import collapse
+from mobileq.collapse.model import CollapsedModel
 from mobileq.contract import Contract
 from mobileq.data.transforms import center_crop
-from mobileq.deploy.climb import check_images, climb
+from mobileq.deploy.climb import check_images, climb, not_climbed
 from mobileq.deploy.files import FORMATS, Deployment, Report, check_formats, deploy
 from mobileq.deploy.manifest import manifest_of
+from mobileq.deploy.sources import Source, load_network
 from mobileq.errors import InputError, VerificationError
 from mobileq.proof import Certificate
 from mobileq.recipe import Recipe
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def export_checkpoint(
-    name: str | Path,
+    name: str | Path | Source,
     out: Path,
     *,
     int8: bool = True,
@@ -50,7 +49,8 @@ def export_checkpoint(
     """Export a checkpoint to a bundle.
 
     Args:
-        name: Path of a checkpoint, or the name of a shipped one.
+        name: Path of a checkpoint, collapsed or not, or the name of a shipped one; or
+            a `Source` that says how to make the network.
         out: Directory to make.
         int8: Write INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
@@ -72,32 +72,26 @@ def export_checkpoint(
             that is required and cannot be given.
     """
     refuse_existing(out, overwrite=overwrite)
-    checkpoint = load_checkpoint(name)
-    spec = checkpoint.spec
+    source = name if isinstance(name, Source) else Source(name)
+    network = load_network(source, report=report)
     contract = replace(
         contract,
-        name=contract.name or f"{spec.group} MobileNetV2",
-        labels=contract.labels or labels_of(checkpoint),
+        name=contract.name or network.title,
+        labels=contract.labels or network.labels,
     )
-    contract.check(spec.num_classes, formats, int8=int8)
-    report(f"building {spec.group} MobileNetV2, width {spec.width:g}")
-    shape = (spec.in_channels, spec.input_size, spec.input_size)
-    origin = {
-        "checkpoint": {
-            "source": checkpoint.source,
-            "sha256": checkpoint.sha256,
-            "spec": spec.to_dict(),
-        }
-    }
+    origin: dict[str, Any] = {"checkpoint": dict(network.origin)}
+    if isinstance(network.model, CollapsedModel):
+        origin |= not_climbed(network.climbed)
     return export_module(
-        checkpoint.build(),
-        shape,
+        network.model,
+        network.shape,
         out=out,
         int8=int8,
         formats=formats,
         recipe=recipe,
         contract=contract,
         overwrite=overwrite,
+        pixels=network.pixels,
         images=images,
         calibration=calibration,
         explain=explain,
@@ -108,7 +102,7 @@ def export_checkpoint(
 
 
 def export_module(
-    model: nn.Module,
+    model: nn.Module | CollapsedModel,
     shape: tuple[int, int, int],
     *,
     out: Path,
@@ -128,7 +122,8 @@ def export_module(
     """Export a trained network, of escnn or plain torch modules.
 
     Args:
-        model: Takes normalized images (B, C, H, W), gives logits (B, classes).
+        model: Takes normalized images (B, C, H, W), gives logits (B, classes). One
+            that is collapsed already is taken as it is, and so are its pixels.
         shape: (C, H, W) of the images.
         out: Directory to make.
         int8: Write INT8 files besides the float ones.
@@ -161,10 +156,9 @@ def export_module(
         check_images(images, shape)
     if calibration is not None:
         calibration = _fitted(calibration, shape)
-    report("collapsing to plain convolutions")
-    collapsed = collapse(model, shape, pixel_scale=pixels.scale, pixel_zero=pixels.zero)
+    trained = None if isinstance(model, CollapsedModel) else model
     made = deploy(
-        collapsed,
+        as_collapsed(model, shape, pixels, report),
         int8=int8,
         formats=formats,
         recipe=recipe,
@@ -177,7 +171,7 @@ def export_module(
     if require_certificate:
         _require_certificates(made, certificates)
     report("climbing the verification ladder")
-    rungs = climb(model, made, images=images)
+    rungs = climb(trained, made, images=images)
     require(rungs)
     files = made.files
     if explain:
@@ -189,6 +183,35 @@ def export_module(
         "certificates": {name: c.to_dict() for name, c in certificates.items()},
     }
     return write_bundle(out, files, manifest, overwrite=overwrite)
+
+
+def as_collapsed(
+    model: nn.Module | CollapsedModel,
+    shape: tuple[int, int, int],
+    pixels: PixelMap,
+    report: Report,
+) -> CollapsedModel:
+    """The network without escnn.
+
+    Args:
+        model: As it was trained, or collapsed already.
+        shape: (C, H, W) of its images.
+        pixels: How 8-bit pixels become these images.
+        report: Called with a line before it is collapsed.
+
+    Raises:
+        UnsupportedError: a module or operation has no plain counterpart.
+    """
+    if isinstance(model, CollapsedModel):
+        return model
+    # Imported late: what is collapsed already needs neither escnn nor torch.
+    from mobileq.collapse.collapse import collapse
+    from mobileq.verify.torch_runner import torch_threads
+
+    report("collapsing to plain convolutions")
+    # With more threads, the same network would become other bytes.
+    with torch_threads(1):
+        return collapse(model, shape, pixel_scale=pixels.scale, pixel_zero=pixels.zero)
 
 
 def _require_certificates(

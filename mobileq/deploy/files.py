@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.collapse.collapse import CollapsedModel
+from mobileq.collapse.model import CollapsedModel
 from mobileq.contract import Contract
 from mobileq.deploy.quantize import Quantized, quantize
 from mobileq.errors import InputError
 from mobileq.graph.graph import Graph
 from mobileq.passes.pipeline import FINISH, PREPARE, StagedGraph, run_pipeline
 from mobileq.recipe import Recipe
-from mobileq.verify.torch_runner import torch_threads
 
 FORMATS = ("onnx", "tflite")
 
@@ -59,11 +58,8 @@ def deploy(
 ) -> Deployment:
     """Run the passes, quantize and make the files; nothing is verified or written.
 
-    Everything is computed with one thread: with more, torch sums in another order, and
-    a checkpoint would become other bytes on another machine.
-
     Args:
-        collapsed: From `collapse`.
+        collapsed: From `collapse`, or a graph alone.
         int8: Make INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize.
@@ -78,14 +74,13 @@ def deploy(
     contract.check(classes, formats, int8=int8)
     report("folding BatchNorm, snapping orbits")
     quantized = None
-    with torch_threads(1):
-        prepared = run_pipeline(collapsed.graph, PREPARE)
-        fused = prepared[-1]
-        finished = run_pipeline(fused.graph, (FINISH,), name=fused.name)[1:]
-        if int8:
-            quantized = quantize(
-                fused.graph, recipe, calibration=calibration, report=report
-            )
+    prepared = run_pipeline(collapsed.graph, PREPARE)
+    fused = prepared[-1]
+    finished = run_pipeline(fused.graph, (FINISH,), name=fused.name)[1:]
+    if int8:
+        quantized = quantize(
+            fused.graph, recipe, calibration=calibration, report=report
+        )
     files: dict[str, bytes] = {}
     for name in FORMATS:
         if name in formats:

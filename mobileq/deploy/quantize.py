@@ -17,11 +17,11 @@ from mobileq.passes.correct_bias import correct_bias, correct_bias_on_images
 from mobileq.passes.pipeline import StagedGraph, recipe_steps, run_pipeline
 from mobileq.passes.relu6 import drop_idle_caps
 from mobileq.quant.derive import derive_spec
+from mobileq.quant.noise import smooth_images
 from mobileq.quant.observe import observed_ranges
 from mobileq.quant.observe_statistics import observed_statistics
 from mobileq.quant.ranges import Range, statistical_ranges
 from mobileq.quant.spec import QuantSpec
-from mobileq.quant.synthesise import smooth_images, synthesised_images
 from mobileq.recipe import Recipe
 
 Report = Callable[[str], None]
@@ -140,6 +140,14 @@ def _images(
     if recipe.image_source == "calibration":
         assert calibration is not None
         return _chosen(calibration, recipe.image_count)
+    try:
+        # Imported late: the search for images needs gradients, and nothing else does.
+        from mobileq.quant.synthesise import synthesised_images
+    except ImportError as error:
+        raise InputError(
+            f"recipe {recipe.name!r} synthesises images, which takes torch, and there "
+            f"is none; wanted it, or images.source = 'calibration' (pip install torch)"
+        ) from error
     report("synthesising images")
     return synthesised_images(graph, count=recipe.image_count)
 

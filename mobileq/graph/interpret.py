@@ -108,7 +108,7 @@ def steps(
         if isinstance(node, Input):
             before = images
         else:
-            before = _apply(node, [tensors[name] for name in node.inputs])
+            before = apply(node, [tensors[name] for name in node.inputs])
         step = Step(node, before, finish(node, before))
         if node.name in last_reader:
             tensors[node.name] = step.after
@@ -117,7 +117,7 @@ def steps(
         yield step
 
 
-def _apply(node: Node, inputs: list[Tensor]) -> Tensor:
+def apply(node: Node, inputs: list[Tensor]) -> Tensor:
     """Compute one node, without the activation that may be part of it."""
     x = inputs[0]
     match node:

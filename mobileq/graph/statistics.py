@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from mobileq.errors import GraphError
 from mobileq.graph.arrays import frozen
@@ -56,6 +55,9 @@ class Statistics:
             low: Finite.
             high: One bound, or (C,) of them; may be infinite.
         """
+        # Imported late: a checkpoint with statistics is read without SciPy.
+        from scipy.special import ndtr
+
         std = np.maximum(self.std, 1e-100)
         alpha = (low - self.mean) / std
         beta = (high - self.mean) / std

@@ -22,26 +22,29 @@ Preserves the function, as every equalization does (DFQ, arXiv:1906.04721, secti
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.sparse import coo_array
-from torch import Tensor
 
 from mobileq.graph.graph import Graph
 from mobileq.graph.moments import Moments, propagate
 from mobileq.graph.nodes import Add, Conv, Linear
+from mobileq.passes.balance_costs import (
+    FLOOR,
+    ORDER,
+    ActivationCost,
+    Cost,
+    Factors,
+    Real,
+    WeightCost,
+)
 from mobileq.passes.importance import Importance, importance
 from mobileq.passes.scaling import ScaleClasses, input_columns, scale_classes, scaled
 from mobileq.quant.ranges import channel_ranges
-
-ORDER = 16.0
-"""Of the norm that stands for a maximum."""
 
 LIMIT = 16 * np.log(2.0)
 """Bound on |log s|; exp(ORDER * LIMIT) is still finite."""
@@ -49,15 +52,7 @@ LIMIT = 16 * np.log(2.0)
 ITERATIONS = 60
 """Of L-BFGS; more change the noise by a few percent."""
 
-FLOOR = 1e-12
-"""Range of a dead channel, as a part of its tensor's: a root has no gradient at 0."""
 
-TINY = FLOOR**ORDER
-"""The same for a sum of powers."""
-
-
-# Whoever calls may have switched gradients off; the search needs them.
-@torch.inference_mode(False)
 def balance(
     graph: Graph, *, per_channel: bool = False, sigmas: float = 6.0, bits: int = 8
 ) -> Graph:
@@ -79,16 +74,14 @@ def balance(
     costs += _weight_costs(graph, classes, moments, weights, per_channel, steps)
     if not len(free) or not costs:
         return graph
-    index = torch.tensor(free)
 
-    def noise(log_factors: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        own = torch.tensor(log_factors, requires_grad=True)
-        x = torch.zeros(classes.count, dtype=own.dtype).index_put((index,), own)
-        factors = _Factors.of(x)
-        total = torch.stack([cost(factors) for cost in costs]).sum().log()
-        total.backward()  # type: ignore[no-untyped-call]
-        assert own.grad is not None
-        return float(total.detach()), own.grad.numpy()
+    def noise(log_factors: Real) -> tuple[float, Real]:
+        x = np.zeros(classes.count)
+        x[free] = log_factors
+        factors = Factors.of(x)
+        slopes = Factors(*(np.zeros(classes.count) for _ in fields(Factors)))
+        total = sum(cost(factors, slopes) for cost in costs)
+        return float(np.log(total)), factors.chained(slopes)[free] / total
 
     start = np.zeros(len(free))
     bounds = [(-LIMIT, LIMIT)] * len(free)
@@ -118,10 +111,10 @@ def _activation_costs(
         largest = float(ends.max())
         if largest > 0:
             costs.append(
-                _Activation(
-                    _index(classes.of[node.name]),
-                    _real((ends / largest + FLOOR) ** ORDER),
-                    _real(weights.of[node.name] * (largest / 255) ** 2 / 12),
+                ActivationCost(
+                    classes.of[node.name],
+                    (ends / largest + FLOOR) ** ORDER,
+                    weights.of[node.name] * (largest / 255) ** 2 / 12,
                 )
             )
     return costs
@@ -161,97 +154,17 @@ def _weight_costs(
         else:
             read, square = input_columns(node, read), input_columns(node, square)
         costs.append(
-            _Weights(
-                _index(made),
-                _index(read),
-                _real(powers),
-                _real(share),
-                _real(square),
-                _index(block if per_channel else np.zeros_like(block)),
+            WeightCost(
+                made,
+                read,
+                powers,
+                share,
+                square,
+                block if per_channel else np.zeros_like(block),
                 per_channel,
             )
         )
     return costs
-
-
-@dataclass(frozen=True, eq=False)
-class _Factors:
-    """Powers of all factors s, (classes,)."""
-
-    squared: Tensor
-    inverse_squared: Tensor
-    powered: Tensor
-    inverse_powered: Tensor
-
-    @classmethod
-    def of(cls, x: Tensor) -> _Factors:
-        """Powers of exp(x)."""
-        return cls(*(torch.exp(n * x) for n in (2, -2, ORDER, -ORDER)))
-
-
-Cost = Callable[[_Factors], Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class _Activation:
-    """Rounding noise of one tensor.
-
-    Attributes:
-        of: (C,) class of each channel.
-        ends: (2, C) upper and lower end of each channel's range, to the ORDER.
-        weight: (C,) importance, with all constants.
-    """
-
-    of: Tensor
-    ends: Tensor
-    weight: Tensor
-
-    def __call__(self, factors: _Factors) -> Tensor:
-        """Noise under some factors."""
-        width = (self.ends @ factors.inverse_powered[self.of]).pow(1 / ORDER).sum()
-        return width.square() * (self.weight @ factors.squared[self.of])
-
-
-@dataclass(frozen=True, eq=False)
-class _Weights:
-    """Rounding noise of one layer's weights.
-
-    Attributes:
-        made: (O,) class of each output channel (O, I: those taken together are one).
-        read: (O, I / groups) class of each input channel; (I,) if all rows read alike.
-        powers: (O, I / groups) sum over taps of |W|^ORDER.
-        share: (O,) of each output channel, with all constants.
-        square: Mean square of each input channel, in the shape of `read`.
-        unit: (O,) which scale each output channel has.
-        per_channel: Whether there is more than one.
-    """
-
-    made: Tensor
-    read: Tensor
-    powers: Tensor
-    share: Tensor
-    square: Tensor
-    unit: Tensor
-    per_channel: bool
-
-    def __call__(self, factors: _Factors) -> Tensor:
-        """Noise under some factors."""
-        powered = factors.powered[self.read]
-        inverse_squared = factors.inverse_squared[self.read]
-        if self.read.ndim == 1:
-            rows = self.powers @ powered
-            signal = (self.square @ inverse_squared).expand(len(rows))
-        else:
-            rows = (self.powers * powered).sum(dim=1)
-            signal = (self.square * inverse_squared).sum(dim=1)
-        if self.per_channel:
-            largest = torch.zeros_like(rows).index_add(0, self.unit, rows)
-            share = self.share * (largest + TINY).pow(2 / ORDER)[self.unit]
-        else:
-            largest = rows @ factors.inverse_powered[self.made]
-            share = (self.share * factors.squared[self.made]) * largest.pow(2 / ORDER)
-        noise: Tensor = share @ signal
-        return noise
 
 
 def _sums(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:
@@ -260,13 +173,3 @@ def _sums(values: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any
     chosen = coo_array((np.ones(len(labels)), (labels, rows)))
     # SciPy drops the axis of a single row.
     return np.reshape(chosen @ values, (chosen.shape[0], *values.shape[1:]))
-
-
-def _real(values: NDArray[np.float64]) -> Tensor:
-    """Constant."""
-    return torch.tensor(values, dtype=torch.float64)
-
-
-def _index(values: NDArray[np.int64]) -> Tensor:
-    """Constant."""
-    return torch.tensor(values, dtype=torch.int64)

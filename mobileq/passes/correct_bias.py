@@ -21,24 +21,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from mobileq.graph.execute import activate, steps
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import activate, steps
 from mobileq.graph.moments import tensor_statistics
 from mobileq.graph.nodes import Conv, Linear, Node
 from mobileq.passes.scaling import input_columns
 from mobileq.passes.snap import with_bias
-from mobileq.quant.affine import QMAX, QMIN, Affine
+from mobileq.quant.affine import Affine
 from mobileq.quant.pixels import batches
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 
 MOST_IMAGES = 64
 """Images that are computed at once to measure an error."""
+
+_Array = NDArray[np.floating[Any]]
 
 
 def correct_bias(graph: Graph, layers: Mapping[str, QuantizedLayer]) -> Graph:
@@ -74,28 +75,26 @@ def correct_bias_on_images(
         DataError: the images do not fit the input.
     """
     chosen = pixels[:: max(1, -(-len(pixels) // MOST_IMAGES))]
-    images = torch.cat(list(batches(graph, chosen)))
+    images = np.concatenate(list(batches(graph, chosen)))
     wanted: dict[str, NDArray[np.float64]] = {}
-    with torch.inference_mode():
-        for step in steps(graph, images):
-            if isinstance(step.node, Conv | Linear):
-                wanted[step.node.name] = _channel_means(step.before)
+    for step in steps(graph, images):
+        if isinstance(step.node, Conv | Linear):
+            wanted[step.node.name] = _channel_means(step.before)
     changes: dict[str, Node] = {}
 
-    def finish(node: Node, before: Tensor) -> Tensor:
+    def finish(node: Node, before: _Array) -> _Array:
         if isinstance(node, Conv | Linear):
             error = _channel_means(before) - wanted[node.name]
             # Orbits err differently on images that are not symmetric; their biases
             # stay tied, here as in the integers.
             tied = with_bias(node, node.bias - error)
             changes[node.name] = replace(tied, weight=_layer(graph, node.name).weight)
-            moved = torch.tensor(tied.bias - node.bias, dtype=before.dtype)
+            moved = (tied.bias - node.bias).astype(before.dtype)
             before = before + moved.reshape(-1, *[1] * (before.ndim - 2))
         return _rounded(activate(node, before), spec.activations[node.name])
 
-    with torch.inference_mode():
-        # Every step is taken for what `finish` does on the way.
-        deque(steps(_with_integers(graph, spec), images, finish=finish), maxlen=0)
+    # Every step is taken for what `finish` does on the way.
+    deque(steps(_with_integers(graph, spec), images, finish=finish), maxlen=0)
     return graph.replaced(changes)
 
 
@@ -116,20 +115,15 @@ def _with_integers(graph: Graph, spec: QuantSpec) -> Graph:
     return graph.replaced(changes)
 
 
-def _channel_means(values: Tensor) -> NDArray[np.float64]:
+def _channel_means(values: _Array) -> NDArray[np.float64]:
     """(C,) means over images and grid of (B, C, ...)."""
-    means: NDArray[np.float64] = (
-        values.double().transpose(0, 1).flatten(1).mean(1).numpy()
-    )
-    return means
+    axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+    return np.asarray(values.mean(axes, dtype=np.float64))
 
 
-def _rounded(values: Tensor, affine: Affine) -> Tensor:
+def _rounded(values: _Array, affine: Affine) -> _Array:
     """Values as they are after quantization."""
-    steps_of = torch.round(values / affine.scale).clamp(
-        QMIN - affine.zero_point, QMAX - affine.zero_point
-    )
-    return steps_of * affine.scale
+    return affine.dequantize(affine.quantize(values)).astype(values.dtype)
 
 
 def _coverage(graph: Graph, node: Conv | Linear) -> NDArray[np.float64]:

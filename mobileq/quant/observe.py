@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mobileq.errors import RecipeError
+from mobileq.graph.execute import steps
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import steps
 from mobileq.graph.nodes import Add, Cap, Conv, Linear, Node
 from mobileq.quant.histogram import Histogram
 from mobileq.quant.pixels import batches, not_finite
@@ -99,14 +98,13 @@ def _observe(
     Raises:
         DataError: the images do not fit.
     """
-    with torch.inference_mode():
-        for images in batches(graph, pixels):
-            for step in steps(graph, images):
-                name = step.node.name
-                if isinstance(step.node, Cap) and _capped(graph, step.node.inputs[0]):
-                    take(step.node.inputs[0], step.after.numpy())
-                elif _own(step.node) and not _capped(graph, name):
-                    take(name, step.after.numpy())
+    for images in batches(graph, pixels):
+        for step in steps(graph, images):
+            name = step.node.name
+            if isinstance(step.node, Cap) and _capped(graph, step.node.inputs[0]):
+                take(step.node.inputs[0], step.after)
+            elif _own(step.node) and not _capped(graph, name):
+                take(name, step.after)
 
 
 def _own(node: Node) -> bool:

@@ -11,13 +11,12 @@ shared by a block measures (mean and second moment of the block).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mobileq.graph import interpret
+from mobileq.graph.execute import steps
 from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import Conv, Linear, Node
@@ -49,11 +48,10 @@ def observed_statistics(
         and not (only_missing and node.statistics is not None)
     }
     moments = {name: _Moments.empty(len(node.weight)) for name, node in layers.items()}
-    with torch.inference_mode():
-        for images in batches(graph, pixels):
-            for step in interpret.steps(graph, images):
-                if step.node.name in moments:
-                    moments[step.node.name].add(step.node, step.before)
+    for images in batches(graph, pixels):
+        for step in steps(graph, images):
+            if step.node.name in moments:
+                moments[step.node.name].add(step.node, step.before)
     return graph.replaced(
         {
             name: replace(node, statistics=moments[name].tied(graph.fields(name)))
@@ -75,16 +73,16 @@ class _Moments:
         """Of nothing."""
         return cls(0, np.zeros(channels), np.zeros(channels))
 
-    def add(self, node: Node, values: Tensor) -> None:
+    def add(self, node: Node, values: NDArray[np.floating[Any]]) -> None:
         """Merge a batch, (B, C, ...), without a difference of large numbers.
 
         Raises:
             DataError: a value is not finite.
         """
-        flat = values.double().transpose(0, 1).flatten(1)
-        if not flat.isfinite().all():
+        flat = values.astype(np.float64).swapaxes(0, 1).reshape(values.shape[1], -1)
+        if not np.isfinite(flat).all():
             raise not_finite(node)
-        variance, mean = (v.numpy() for v in torch.var_mean(flat, dim=1, correction=0))
+        variance, mean = flat.var(axis=1), flat.mean(axis=1)
         total = self.count + flat.shape[1]
         part, away = flat.shape[1] / total, mean - self.mean
         self.variance += part * (variance - self.variance + (1 - part) * away**2)

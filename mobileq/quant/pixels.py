@@ -1,4 +1,4 @@
-"""Images that calibrate a network: raw 8-bit pixels, as the reference executor reads.
+"""Images that calibrate a network: raw 8-bit pixels, as the executors read.
 
 real = (pixel - pixel_zero) * pixel_scale      as at the Input node
 """
@@ -6,11 +6,10 @@ real = (pixel - pixel_zero) * pixel_scale      as at the Input node
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mobileq.errors import DataError
 from mobileq.graph.graph import Graph
@@ -20,7 +19,7 @@ BATCH = 32
 """Most images that are computed at once; bounds memory."""
 
 
-def batches(graph: Graph, pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
+def batches(graph: Graph, pixels: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
     """Normalize images, at most 32 at a time.
 
     Args:
@@ -44,21 +43,21 @@ def batches(graph: Graph, pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
     return (_real(graph, pixels[start : start + BATCH]) for start in starts)
 
 
-def _real(graph: Graph, pixels: NDArray[np.uint8]) -> Tensor:
+def _real(graph: Graph, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(B, C, H, W) float32 of (B, H, W, C) pixels."""
     image = graph.input
     real = (pixels.astype(np.float32) - image.pixel_zero) * np.float32(
         image.pixel_scale
     )
-    return torch.from_numpy(np.ascontiguousarray(real.transpose(0, 3, 1, 2)))
+    return np.ascontiguousarray(real.transpose(0, 3, 1, 2))
 
 
-def to_pixels(graph: Graph, images: Tensor) -> NDArray[np.uint8]:
+def to_pixels(graph: Graph, images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
     """Round real values (B, C, H, W) to the nearest pixels, (B, H, W, C) uint8."""
     image = graph.input
-    levels = images.detach().double() / image.pixel_scale + image.pixel_zero
-    rounded = levels.round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(0, 2, 3, 1).numpy())
+    levels = images.astype(np.float64) / image.pixel_scale + image.pixel_zero
+    rounded = np.rint(levels).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(rounded.transpose(0, 2, 3, 1))
 
 
 def not_finite(node: Node) -> DataError:

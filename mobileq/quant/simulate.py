@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.graph import Graph
+from mobileq.graph.kernels import convolved, padded, window_max
 from mobileq.graph.nodes import (
     Activation,
     Add,
@@ -35,7 +34,6 @@ from mobileq.graph.nodes import (
     MaxPool,
     Node,
     OrbitMax,
-    Padding,
     Relu,
     Relu6,
 )
@@ -78,14 +76,13 @@ def simulate(
             f"{pixels.shape[1:]}; wanted uint8 {(height, width, channels)}"
         )
     tensors: dict[str, Int8] = {}
-    with torch.inference_mode():
-        for node in graph.nodes:
-            if isinstance(node, Input):
-                signed = (pixels.astype(np.int16) - 128).astype(np.int8)
-                value = signed.transpose(0, 3, 1, 2)
-            else:
-                value = _apply(node, [tensors[name] for name in node.inputs], spec)
-            tensors[node.name] = np.ascontiguousarray(value)
+    for node in graph.nodes:
+        if isinstance(node, Input):
+            signed = (pixels.astype(np.int16) - 128).astype(np.int8)
+            value = signed.transpose(0, 3, 1, 2)
+        else:
+            value = _apply(node, [tensors[name] for name in node.inputs], spec)
+        tensors[node.name] = np.ascontiguousarray(value)
     return tensors
 
 
@@ -143,9 +140,8 @@ def _apply(node: Node, inputs: list[Int8], spec: QuantSpec) -> Int8:
             zero = np.int8(source.zero_point)
             return np.where(node.mask.astype(bool), x, zero)
         case MaxPool():
-            padded = _padded(x, node.padding, QMIN)
-            largest = F.max_pool2d(padded, node.kernel, node.stride)
-            return largest.numpy().astype(np.int8)
+            lowest = padded(x, node.padding, QMIN)
+            return window_max(lowest, node.kernel, node.stride)
         case OrbitMax():
             apart = x.reshape(len(x), -1, node.block, *x.shape[2:])
             return np.asarray(apart.max(axis=2))
@@ -167,15 +163,14 @@ def _conv(node: Conv, x: Int8, spec: QuantSpec) -> Int8:
     """Accumulate (x - zero_point) * w, add the bias, scale down."""
     source, result = spec.activations[node.inputs[0]], spec.activations[node.name]
     layer = spec.layers[node.name]
-    padded = _padded(x, node.padding, source.zero_point) - source.zero_point
-    weight = torch.tensor(layer.weight, dtype=torch.float64)
-    sums = F.conv2d(padded, weight, stride=node.stride, groups=node.groups)
+    centred = padded(x.astype(np.float64) - source.zero_point, node.padding)
+    sums = convolved(centred, layer.weight, stride=node.stride, groups=node.groups)
     # PopulateConvolutionQuantizationParams multiplies and divides in double, per
     # channel; a single scale is repeated.
     scales = layer.weight_scale.astype(np.float64)
     factors = source.scale * scales / result.scale
     multiplier = Multiplier.of(factors[:, None, None])
-    accumulators = _wrapped(sums.numpy() + layer.bias[:, None, None])
+    accumulators = _wrapped(sums + layer.bias[:, None, None])
     return _clipped(multiplier.apply(accumulators), node.activation, result)
 
 
@@ -214,9 +209,3 @@ def _clipped(scaled: NDArray[np.int64], activation: Activation, result: Affine) 
 def _wrapped(sums: NDArray[np.float64]) -> NDArray[np.int64]:
     """Sums modulo 2^32."""
     return wrapped(sums.astype(np.int64))
-
-
-def _padded(x: Int8, padding: Padding, value: int) -> torch.Tensor:
-    """The tensor in float64, with borders of `value`."""
-    sides = (padding.left, padding.right, padding.top, padding.bottom)
-    return F.pad(torch.tensor(x, dtype=torch.float64), sides, value=value)

@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from mobileq.errors import GraphError, RecipeError
 from mobileq.graph import interpret
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import Conv, Linear
+from mobileq.quant.noise import smooth_noise
 from mobileq.quant.observe_statistics import observed_statistics
 from mobileq.quant.pixels import to_pixels
 from mobileq.quant.ranges import pixel_range
@@ -46,9 +46,6 @@ _LEAST = 1e-3
 
 _FLAT = 1e-2
 """Deviation, in those units, below which the gradient of a root is held finite."""
-
-_COARSEST = 32
-"""Largest grain of the images that the search starts from, in pixels."""
 
 Report = Callable[[int, int, float], None]
 
@@ -93,24 +90,10 @@ def synthesised_images(
             if report is not None:
                 report(before + done, len(sizes) * steps, mismatch)
 
-        start = _smooth_noise(graph, size, rng)
-        found.append(to_pixels(graph, _descend(graph, targets, start, steps, told)))
+        start = torch.from_numpy(smooth_noise(graph, size, rng))
+        images = _descend(graph, targets, start, steps, told).detach().numpy()
+        found.append(to_pixels(graph, images))
     return np.concatenate(found)
-
-
-def smooth_images(graph: Graph, *, count: int, seed: int = 0) -> NDArray[np.uint8]:
-    """Images of smooth noise: what the search starts from, where there is no search.
-
-    Args:
-        graph: Whose input they fit.
-        count: Number of images N.
-        seed: Decides everything.
-
-    Returns:
-        (N, H, W, C) uint8.
-    """
-    rng = np.random.default_rng(seed)
-    return to_pixels(graph, _smooth_noise(graph, count, rng))
 
 
 def statistics_mismatch(graph: Graph, pixels: NDArray[np.uint8]) -> float:
@@ -256,27 +239,3 @@ def _mismatch(graph: Graph, targets: Mapping[str, _Target], images: Tensor) -> T
         if len(losses) == len(targets):
             break
     return torch.stack(losses).mean()
-
-
-def _smooth_noise(graph: Graph, count: int, rng: np.random.Generator) -> Tensor:
-    """Random images (B, C, H, W) of real values with grains of all sizes.
-
-    Each image has its own colour and contrast. Grains of 2, 4, 8 ... pixels have equal
-    weight, which is about the 1 / f spectrum of photographs.
-    """
-    channels, height, width = graph.input.shape
-    grains = [2**k for k in range(1, 6) if 2**k <= min(_COARSEST, height, width)]
-    total = torch.zeros(count, channels, height, width)
-    for grain in grains or [1]:
-        shape = (count, channels, -(-height // grain) + 1, -(-width // grain) + 1)
-        noise = torch.from_numpy(rng.normal(size=shape).astype(np.float32))
-        # The same pattern in all colours, for the most part.
-        noise = 0.8 * noise[:, :1] + 0.6 * noise
-        total += F.interpolate(noise, (height, width), mode="bicubic")
-    total /= total.std()
-    colour = torch.from_numpy(rng.normal(size=(count, channels, 1, 1))).float()
-    contrast = torch.from_numpy(rng.uniform(0.5, 1.5, (count, 1, 1, 1))).float()
-    limits = pixel_range(graph.input)
-    middle, half = (limits.high + limits.low) / 2, (limits.high - limits.low) / 2
-    images = middle + half * (0.25 * colour + 0.3 * contrast * total)
-    return images.clamp(limits.low, limits.high)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.graph import interpret
+from mobileq.graph import execute
 from mobileq.graph.graph import Graph
 from mobileq.verify.runner import PixelMap
 
@@ -34,17 +34,17 @@ class GraphRunner:
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Logits, (B, F)."""
-        return interpret.outputs(self.graph, self._normalized(pixels))
+        return execute.outputs(self.graph, self._normalized(pixels))
 
     def tensors(self, pixels: NDArray[np.uint8]) -> Mapping[str, NDArray[Any]]:
         """Every tensor of the graph."""
-        return interpret.run(self.graph, self._normalized(pixels))
+        return execute.run(self.graph, self._normalized(pixels))
 
     def timed(self, pixels: NDArray[np.uint8]) -> Callable[[], None]:
         """One pass of the executor; it is a reference, not a fast one."""
         images = self._normalized(pixels)
 
         def once() -> None:
-            interpret.outputs(self.graph, images)
+            execute.outputs(self.graph, images)
 
         return once

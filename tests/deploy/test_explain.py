@@ -19,7 +19,7 @@ from mobileq.deploy.explain.files import explanation_files
 from mobileq.deploy.explain.moves import absorbed_shifts, channel_factors
 from mobileq.deploy.files import Deployment, deploy
 from mobileq.errors import BundleError, InputError
-from mobileq.graph.interpret import run
+from mobileq.graph.execute import run
 from mobileq.graph.nodes import Conv
 from mobileq.passes.absorb import absorb
 from mobileq.passes.scaling import scale_classes, scaled

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from mobileq.collapse.collapse import collapse
 from mobileq.errors import DataError, RecipeError
+from mobileq.graph.execute import run
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import run
 from mobileq.graph.nodes import Activation, Cap, Conv, Input, Linear
 from mobileq.passes.pipeline import run_pipeline
 from mobileq.quant.affine import Affine

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobileq.collapse.collapse import collapse
+from mobileq.graph.execute import run
 from mobileq.graph.fields import FieldBlocks, trivial_fields
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import run
 from mobileq.graph.nodes import Activation, Conv, Input, Linear
 from mobileq.graph.statistics import Statistics
 from mobileq.passes.pipeline import run_pipeline

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from mobileq.graph.execute import activate, steps
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import activate, steps
 from mobileq.graph.nodes import Add, Conv, Linear, Node
-from mobileq.quant.affine import QMAX, QMIN
 from mobileq.quant.spec import QuantSpec
 from mobileq.verify.metrics import sqnr_db
 
@@ -31,7 +29,7 @@ class Costs:
 
     graph: Graph
     spec: QuantSpec
-    images: Tensor
+    images: NDArray[np.float32]
     logits: NDArray[np.float32]
 
     def of(self, name: str, *, weights: bool = True, tensor: bool = True) -> float:
@@ -48,19 +46,16 @@ class Costs:
             changes[name] = with_integers(node, self.spec)
         rounded = self.spec.activations[name]
 
-        def finish(node: Node, before: Tensor) -> Tensor:
+        def finish(node: Node, before: NDArray[Any]) -> NDArray[Any]:
             after = activate(node, before)
             if not tensor or node.name != name:
                 return after
-            return torch.fake_quantize_per_tensor_affine(
-                after, rounded.scale, rounded.zero_point, QMIN, QMAX
-            )
+            return rounded.dequantize(rounded.quantize(after)).astype(after.dtype)
 
         graph = self.graph.replaced(changes)
-        with torch.inference_mode():
-            for step in steps(graph, self.images, finish=finish):
-                if step.node.name == graph.output:
-                    return sqnr_db(step.after.numpy(), self.logits)
+        for step in steps(graph, self.images, finish=finish):
+            if step.node.name == graph.output:
+                return sqnr_db(step.after, self.logits)
         raise AssertionError("a graph has its output")
 
 

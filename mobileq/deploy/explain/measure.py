@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from mobileq.deploy.explain.advice import advice
@@ -22,15 +21,14 @@ from mobileq.deploy.explain.report import ChannelRanges, Explanation, LayerRepor
 from mobileq.deploy.files import Deployment
 from mobileq.deploy.quantize import Quantized
 from mobileq.errors import InputError
+from mobileq.graph.execute import run
 from mobileq.graph.graph import Graph
-from mobileq.graph.interpret import run
 from mobileq.graph.nodes import Add, Conv, Linear, Node
 from mobileq.quant.pixels import batches
 from mobileq.quant.ranges import cap_of, is_average
 from mobileq.quant.simulate import simulate
 from mobileq.recipe import Recipe
 from mobileq.verify.metrics import sqnr_db
-from mobileq.verify.torch_runner import torch_threads
 
 MOST_IMAGES = 8
 """Noise is a mean over all values of a tensor; a few images are enough."""
@@ -65,14 +63,13 @@ def explain(
         )
     fused, quantized = made.stages[-2].graph, made.quantized
     chosen = images[:: max(1, -(-len(images) // MOST_IMAGES))]
-    with torch_threads(1):
-        seen = _Seen.of(fused, quantized, chosen)
-        layers = _reports(fused, quantized, seen)
-        worst = min(layers, key=lambda layer: layer.cost_db)
-        of_weights = None
-        if worst.weights_after is not None:
-            of_weights = seen.costs.of(worst.name, tensor=False)
-        of_tensor = seen.costs.of(worst.name, weights=False)
+    seen = _Seen.of(fused, quantized, chosen)
+    layers = _reports(fused, quantized, seen)
+    worst = min(layers, key=lambda layer: layer.cost_db)
+    of_weights = None
+    if worst.weights_after is not None:
+        of_weights = seen.costs.of(worst.name, tensor=False)
+    of_tensor = seen.costs.of(worst.name, weights=False)
     output = quantized.graph.output
     return Explanation(
         network=network,
@@ -110,15 +107,15 @@ class _Seen:
     def of(cls, fused: Graph, quantized: Quantized, pixels: NDArray[np.uint8]) -> _Seen:
         """Run all three."""
         graph, spec = quantized.graph, quantized.spec
-        normalized = torch.cat(list(batches(graph, pixels)))
-        after = run(graph, normalized.numpy())
+        normalized = np.concatenate(list(batches(graph, pixels)))
+        after = run(graph, normalized)
         integer = {
             name: spec.activations[name].dequantize(values)
             for name, values in simulate(graph, spec, pixels).items()
         }
         logits = np.asarray(after[graph.output], np.float32)
         costs = Costs(graph, spec, normalized, logits)
-        return cls(run(fused, normalized.numpy()), after, integer, costs)
+        return cls(run(fused, normalized), after, integer, costs)
 
 
 def _reports(
