@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.proof.builder import Unreadable
+from mobileq.proof.checks import Unreadable
 from mobileq_onnx.parsed import Call
 
 

@@ -7,32 +7,41 @@ between has the name of its node (see `mobileq_onnx.nodes`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
 from mobileq.contract import Contract
 from mobileq.errors import UnsupportedError
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 from mobileq_onnx.nodes import (
     INPUT,
     LOGITS,
+    NO_ATTRIBUTES,
+    Attribute,
     ModelBuilder,
     conv_attributes,
     pool_attributes,
@@ -108,7 +117,16 @@ def _write(model: ModelBuilder, node: Node) -> None:
             bounds = node.high.astype(np.float32)
             shaped = bounds.reshape(-1, *[1] * (len(model.graph.shapes[node.name]) - 1))
             model.emit("Min", [*inputs, model.constant(f"{name}/high", shaped)], name)
-        case Mask() if not isinstance(node, SpatialMean):
+        case Curve():
+            kind, attributes = _curve(node)
+            model.emit(kind, inputs, name, attributes)
+        case Mul():
+            model.emit("Mul", inputs, name)
+        case Concat():
+            model.emit("Concat", inputs, name, {"axis": 1})
+        case Upsample():
+            model.upsample(node, inputs[0], name)
+        case SoftMask() | Mask() if not isinstance(node, SpatialMean):
             mask = node.mask[None, None].astype(np.float32)
             model.emit("Mul", [*inputs, model.constant(f"{name}/mask", mask)], name)
         case MaxPool():
@@ -122,6 +140,13 @@ def _write(model: ModelBuilder, node: Node) -> None:
                 f"{type(node).__name__} {node.name!r}: cannot be written to ONNX; "
                 f"wanted a deployable graph (fold it first)"
             )
+
+
+def _curve(node: Curve) -> tuple[str, Mapping[str, Attribute]]:
+    """Operator and attributes of a smooth activation."""
+    if node.kind is CurveKind.LEAKY_RELU:
+        return "LeakyRelu", {"alpha": node.slope}
+    return ("Sigmoid" if node.kind is CurveKind.SIGMOID else "Elu"), NO_ATTRIBUTES
 
 
 def _weights(

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 import mobileq
 from mobileq.contract import Contract, Head
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Conv, MaxPool, OrbitMax, Padding
+from mobileq.graph.nodes import Conv, MaxPool, OrbitMax, Padding, Upsample
 from mobileq_onnx.metadata import metadata_props
 
 OPSET = 17
@@ -124,6 +124,41 @@ class ModelBuilder:
         shape = self.constant(f"{output}/shape", back)
         return self.emit("Reshape", [pooled, shape], output)
 
+    def upsample(self, node: Upsample, source: str, output: str) -> str:
+        """Repeat pixels; both operators copy values of any type."""
+        factors = np.array([1, 1, node.factor, node.factor], np.float32)
+        larger = output if not node.edge else self.fresh(f"{output}/larger")
+        attributes: dict[str, Attribute] = {
+            "mode": "nearest",
+            "coordinate_transformation_mode": "asymmetric",
+            "nearest_mode": "floor",
+        }
+        inputs = [source, "", self.constant(f"{output}/factors", factors)]
+        self.emit("Resize", inputs, larger, attributes)
+        if not node.edge:
+            return output
+        sides = np.array([0, 0, node.edge, node.edge] * 2, np.int64)
+        inputs = [larger, self.constant(f"{output}/sides", sides)]
+        return self.emit("Pad", inputs, output, {"mode": "edge"})
+
+    def lookup(self, table: NDArray[np.generic], source: str, output: str) -> str:
+        """Look 8-bit integers up.
+
+        Args:
+            table: (256,) results for all integers of its own type, from the smallest.
+            source: Tensor of that type.
+            output: Tensor to make.
+        """
+        values = self.constant(f"{output}/table", table)
+        index = self.fresh(f"{output}/index")
+        self.emit("Cast", [source], index, {"to": TensorProto.INT32})
+        first = -np.iinfo(table.dtype).min  # type: ignore[type-var]
+        if first:
+            signed, index = index, self.fresh(f"{output}/place")
+            shift = self.constant(f"{output}/first", np.array(first, np.int32))
+            self.emit("Add", [signed, shift], index)
+        return self.emit("Gather", [values, index], output)
+
     def serialized(self, input_type: int) -> bytes:
         """The finished file, with its head.
 
@@ -170,6 +205,7 @@ def conv_attributes(node: Conv) -> Mapping[str, Attribute]:
         "strides": [node.stride, node.stride],
         "pads": _pads(node.padding),
         "group": node.groups,
+        "dilations": [node.dilation, node.dilation],
     }
 
 

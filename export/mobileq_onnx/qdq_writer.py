@@ -17,7 +17,8 @@ What had to be chosen, so that every kernel is an exact integer one:
   October 2025 have no such kernel.
 - A DequantizeLinear is written where a node reads it. ONNX Runtime would run the others
   too, and transpose for them.
-- A mask is a Mul by a constant of integers 0 and 1 with scale 1.
+- A mask is a Mul by integers 0 and 1 with scale 1, a soft one by 0 to 127 of 1/127.
+- Pixels are repeated, channels joined and smooth activations looked up as integers.
 - A linear layer is a Gemm whose bias stays int32.
 - Maxima and reshapes have the same scale and zero point on both sides.
 - Where tensors are signed, the pixels become so by three integer operators. ONNX
@@ -38,25 +39,36 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from mobileq.contract import Contract
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Relu,
     Relu6,
+    SoftMask,
+    Upsample,
 )
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import require_consistent
-from mobileq.quant.fixed_point import activation_range, cap_bounds
+from mobileq.quant.curves import curve_table
+from mobileq.quant.fixed_point import (
+    SOFT_STEP,
+    activation_range,
+    cap_bounds,
+    soft_mask,
+)
 from mobileq.quant.spec import QuantSpec
 from mobileq_onnx.nodes import (
     INPUT,
@@ -138,6 +150,13 @@ class _Writer:
                 self._write_clip(node)
             case Cap():
                 self._write_cap(node)
+            case Upsample():
+                names = (node.inputs[0], node.name)
+                self._model.upsample(node, *(self._model.tensors[n] for n in names))
+            case Curve():
+                self._write_curve(node)
+            case Concat():
+                self._write_concat(node)
             case _:
                 self._write_real(node)
 
@@ -154,7 +173,9 @@ class _Writer:
                 self._model.emit("Gemm", inputs, real, {"transB": 1})
             case Add():
                 self._model.emit("Add", inputs, real)
-            case Mask():
+            case Mul():
+                self._model.emit("Mul", inputs, real)
+            case Mask() | SoftMask():
                 self._model.emit("Mul", [*inputs, self._mask(node)], real)
             case MaxPool():
                 self._model.emit("MaxPool", inputs, real, pool_attributes(node))
@@ -198,6 +219,25 @@ class _Writer:
         shifted = (bounds.astype(np.int64) + self._shift).astype(self._type)
         high = self._model.constant(f"{name}/high", shifted.reshape(shape))
         self._model.emit("Min", [self._model.tensors[node.inputs[0]], high], name)
+
+    def _write_concat(self, node: Concat) -> None:
+        """Join integers; those that mean something else are quantized anew before."""
+        name, sources = self._model.tensors[node.name], []
+        for number, source in enumerate(node.inputs):
+            tensor = self._model.tensors[source]
+            if self._spec.activations[source] != self._spec.activations[node.name]:
+                inputs = [self._dequantized(source), *self._parameters(node.name)]
+                moved = self._model.fresh(f"{name}/part{number}")
+                tensor = self._model.emit("QuantizeLinear", inputs, moved)
+            sources.append(tensor)
+        self._model.emit("Concat", sources, name, {"axis": 1})
+
+    def _write_curve(self, node: Curve) -> None:
+        """Look integers up; kernels of real functions differ between processors."""
+        names = (node.inputs[0], node.name)
+        table = curve_table(node, *(self._spec.activations[name] for name in names))
+        shifted = (table.astype(np.int64) + self._shift).astype(self._type)
+        self._model.lookup(shifted, *(self._model.tensors[name] for name in names))
 
     def _quantize(self, node: Node, real: str) -> None:
         """Quantize `real`, and apply the activation."""
@@ -260,11 +300,12 @@ class _Writer:
             self._stored(f"{name}/bias", layer.bias, np.asarray(bias_scale)),
         ]
 
-    def _mask(self, node: Mask) -> str:
+    def _mask(self, node: Mask | SoftMask) -> str:
         """Dequantized mask, (1, 1, H, W)."""
-        values = node.mask[None, None].astype(self._type)
-        tensor = self._model.tensors[node.name]
-        return self._stored(f"{tensor}/mask", values, np.array(1, np.float32))
+        soft, tensor = isinstance(node, SoftMask), self._model.tensors[node.name]
+        integers = soft_mask(node) if isinstance(node, SoftMask) else node.mask
+        values, step = integers[None, None].astype(self._type), SOFT_STEP if soft else 1
+        return self._stored(f"{tensor}/mask", values, np.array(step, np.float32))
 
     def _stored(
         self, name: str, values: NDArray[np.generic], scale: NDArray[np.float32]

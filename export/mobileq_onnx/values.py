@@ -6,11 +6,27 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.proof.builder import Unreadable
+from mobileq.proof.checks import Unreadable
+from mobileq.proof.elements import MOST_ELEMENTS
 from mobileq.proof.program import Axis, Windows
 from mobileq_onnx.parsed import Call
+
+ASSUMPTIONS = (
+    "The runtime computes each layer between its dequantized input and its quantized "
+    "result with an integer kernel, as ONNX Runtime does with its graph optimizations.",
+)
+
+SATURATING = (
+    "The processor multiplies 8-bit integers without saturation. The one known "
+    "exception is x86 without VNNI, where ONNX Runtime adds pairs of products in 16 "
+    "bits."
+)
+
+UNSATURATED_WEIGHT = 64
+"""Two products of 255 and weights up to this size fit 16 bits: 2 * 255 * 64 < 2^15."""
 
 REASONS: Mapping[str, str] = MappingProxyType(
     dict.fromkeys(
@@ -90,3 +106,59 @@ def one_image(shape: list[int], batch: int) -> list[int]:
     if not shape or shape[0] not in (0, batch):
         raise Unreadable(f"it reshapes {batch} images to {tuple(shape)}")
     return [1, *shape[1:]]
+
+
+def repeated(
+    call: Call, scales: NDArray[Any], grid: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns that those of an enlarged grid are copies of.
+
+    Args:
+        call: A Resize.
+        scales: Its factors, one for each axis.
+        grid: (rows, columns) of its input.
+
+    Raises:
+        Unreadable: it rounds another way, or repeats no whole number of times, or too
+            often.
+    """
+    found = call.attributes
+    plain = (
+        found.get("mode", b"nearest") == b"nearest"
+        and found.get("coordinate_transformation_mode") == b"asymmetric"
+        and found.get("nearest_mode") == b"floor"
+    )
+    factors = scales.ravel()
+    whole = factors.shape == (4,) and (factors == np.round(factors)).all()
+    if not plain or not whole or factors.min() < 1 or factors[:2].max() > 1:
+        raise Unreadable("it does not repeat pixels a whole number of times")
+    if max(factors[2:] * grid) > MOST_ELEMENTS:
+        raise Unreadable(f"its result has more than {MOST_ELEMENTS} rows or columns")
+    rows, columns = (
+        np.arange(size * int(factor)) // int(factor)
+        for size, factor in zip(grid, factors[2:], strict=True)
+    )
+    return rows, columns
+
+
+def edges(
+    amounts: NDArray[Any], grid: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns that those of a grid with repeated borders are copies of.
+
+    Args:
+        amounts: (4, 2) points before and after, for each axis.
+        grid: (rows, columns) of the input.
+
+    Raises:
+        Unreadable: the border is not one of the grid, or too wide.
+    """
+    if amounts.shape != (4, 2) or amounts[:2].any() or amounts.min() < 0:
+        raise Unreadable("it pads other axes than those of the grid")
+    if amounts.max() > MOST_ELEMENTS:
+        raise Unreadable(f"its border is {amounts.max()} points wide")
+    rows, columns = (
+        np.pad(np.arange(size), (int(pair[0]), int(pair[1])), "edge")
+        for size, pair in zip(grid, amounts[2:], strict=True)
+    )
+    return rows, columns

@@ -15,22 +15,27 @@ import numpy as np
 
 from mobileq.contract import Contract, Head
 from mobileq.errors import UnsupportedError
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 from mobileq_tflite.flatfile import INTERNAL, pack, require_plain, signature, unpack
 from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc
@@ -117,7 +122,15 @@ def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
             return _activate(tf, y, node.activation)
         case Add():
             return _activate(tf, x + sources[1], node.activation)
-        case Mask() if not isinstance(node, SpatialMean):
+        case Curve():
+            return _curve(tf, node, x)
+        case Mul():
+            return x * sources[1]
+        case Concat():
+            return tf.concat(sources, axis=-1)
+        case Upsample():
+            return _upsampled(tf, node, x, shape)
+        case SoftMask() | Mask() if not isinstance(node, SpatialMean):
             return x * node.mask.astype(np.float32)[None, :, :, None]
         case MaxPool():
             edges = borders(shape, node.kernel, node.stride, node.padding)
@@ -147,20 +160,42 @@ def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
 def _conv(tf: Any, node: Conv, x: Any, shape: tuple[int, ...]) -> Any:
     """A convolution with bias and activation."""
     height, width = node.weight.shape[2:]
-    edges = borders(shape, (height, width), node.stride, node.padding)
+    edges = borders(shape, node.window, node.stride, node.padding)
+    spread = (node.dilation, node.dilation)
     padded = _padded(tf, x, edges, 0.0)
     weight = node.weight.astype(np.float32)
     if is_depthwise(node):
         apart = weight.reshape(node.groups, -1, height, width)
-        steps = (1, node.stride, node.stride, 1)
-        filters = apart.transpose(2, 3, 0, 1)
-        y = tf.nn.depthwise_conv2d(padded, filters, steps, edges.kind)
+        # tf.nn.depthwise_conv2d takes strides or dilations, not both.
+        y = tf.raw_ops.DepthwiseConv2dNative(
+            input=padded,
+            filter=apart.transpose(2, 3, 0, 1),
+            strides=(1, node.stride, node.stride, 1),
+            padding=edges.kind,
+            dilations=(1, *spread, 1),
+        )
     else:
         filters = weight.transpose(2, 3, 1, 0)
-        y = tf.nn.conv2d(padded, filters, node.stride, edges.kind)
+        y = tf.nn.conv2d(padded, filters, node.stride, edges.kind, dilations=spread)
     if node.bias.any():  # else the converter drops it, and the tensor's name with it
         y = tf.nn.bias_add(y, node.bias.astype(np.float32))
     return _activate(tf, y, node.activation)
+
+
+def _curve(tf: Any, node: Curve, x: Any) -> Any:
+    """A smooth activation."""
+    if node.kind is CurveKind.LEAKY_RELU:
+        return tf.nn.leaky_relu(x, node.slope)
+    return tf.nn.sigmoid(x) if node.kind is CurveKind.SIGMOID else tf.nn.elu(x)
+
+
+def _upsampled(tf: Any, node: Upsample, x: Any, shape: tuple[int, ...]) -> Any:
+    """Repeat pixels; a border of a repeated pixel is its mirror image."""
+    size = [node.factor * points for points in shape[1:]]
+    y = tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=True)
+    sides = (node.edge, node.edge)
+    amounts = ((0, 0), sides, sides, (0, 0))
+    return tf.pad(y, amounts, "SYMMETRIC") if node.edge else y
 
 
 def _padded(tf: Any, x: Any, edges: Borders, value: float) -> Any:

@@ -8,11 +8,16 @@ node's name; internal ones contain a `;`.
     Conv       CONV_2D or DEPTHWISE_CONV_2D, after a PAD where SAME is not our padding
     Linear     FULLY_CONNECTED
     Add        ADD
+    Mul        MUL
+    Concat     CONCATENATION, after a QUANTIZE of each tensor of another scale
     Mask       MUL by zeros and ones of scale 1
+    SoftMask   MUL by 0 to 127 of scale 1/127
+    Upsample   RESIZE_NEAREST_NEIGHBOR, and a MIRROR_PAD for the edge
     MaxPool    MAX_POOL_2D, after a PADV2 with -128 where SAME is not our padding
     OrbitMax   RESHAPE, MAX_POOL_2D, RESHAPE
     Flatten    RESHAPE
     Relu(6)    RELU, RELU6
+    Curve      LOGISTIC, ELU, LEAKY_RELU
     Cap        MINIMUM with a constant; XNNPACK leaves it to LiteRT's own kernel
 """
 
@@ -22,37 +27,45 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from mobileq.contract import Contract
 from mobileq.errors import UnsupportedError
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
+    SoftMask,
+    Upsample,
 )
-from mobileq.quant.affine import QMIN, Affine
+from mobileq.quant.affine import QMIN
 from mobileq.quant.consistency import require_consistent
-from mobileq.quant.fixed_point import cap_bounds
+from mobileq.quant.fixed_point import SOFT_STEP, cap_bounds, soft_mask
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
+from mobileq_tflite.emitter import Emitter
 from mobileq_tflite.ends import PIXELS, Ends, add_source, finished, quantization
-from mobileq_tflite.flatfile import FlatModel, Quantization, require_plain
+from mobileq_tflite.flatfile import Quantization, require_plain
 from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc, ohwi, one_hwo
 from mobileq_tflite.operators import (
     ACTIVATIONS,
     GROUPED_CONV_VERSION,
     VERSIONS,
     conv_options,
+    curve_options,
     pool_options,
 )
 
@@ -80,15 +93,12 @@ def write_int8(
     return _Writer(graph, spec, contract).write()
 
 
-class _Writer:
-    """State of one file: the model so far, and where each node's tensor is."""
+class _Writer(Emitter):
+    """Emits the nodes of one file."""
 
     def __init__(self, graph: Graph, spec: QuantSpec, contract: Contract) -> None:
-        self.graph = graph
-        self.spec = spec
+        super().__init__(graph, spec)
         self.contract = contract
-        self.model = FlatModel()
-        self.index: dict[str, int] = {}
 
     def write(self) -> bytes:
         """Emit all nodes in order."""
@@ -112,19 +122,31 @@ class _Writer:
                 options = schema.AddOptionsT()
                 options.fusedActivationFunction = ACTIVATIONS[node.activation]
                 sources = [self.index[name] for name in node.inputs]
-                self._operator("ADD", sources, self._result(node), options)
+                self.operator("ADD", sources, self.result(node), options)
+            case Mul():
+                sources = [self.index[name] for name in node.inputs]
+                self.operator("MUL", sources, self.result(node), schema.MulOptionsT())
+            case Concat():
+                self._concat(node)
             case Mask():
-                self._mask(node)
+                self._mask(node, node.mask.astype(np.int8), 1.0)
+            case SoftMask():
+                self._mask(node, soft_mask(node), SOFT_STEP)
+            case Curve():
+                kind, options = curve_options(node)
+                self.operator(kind, [self.source(node)], self.result(node), options)
+            case Upsample():
+                self._upsample(node)
             case MaxPool():
                 self._max_pool(node)
             case OrbitMax():
                 self._orbit_max(node)
             case Flatten():
-                self._reshape(self._source(node), self._result(node), node)
+                self.reshape(self.source(node), self.result(node), node)
             case Relu():
-                self._operator("RELU", [self._source(node)], self._result(node))
+                self.operator("RELU", [self.source(node)], self.result(node))
             case Relu6():
-                self._operator("RELU6", [self._source(node)], self._result(node))
+                self.operator("RELU6", [self.source(node)], self.result(node))
             case Cap():
                 self._cap(node)
             case _:
@@ -138,16 +160,15 @@ class _Writer:
         name = PIXELS if PIXELS not in self.graph else f"{PIXELS};input"
         affine = self.spec.activations[node.name]
         shape, end = nhwc(node.shape), self.contract.end(integer=True)
-        signed = self._result(node)
+        signed = self.result(node)
         self.pixels = add_source(self.model, name, shape, affine, end, signed)
 
     def _conv(self, node: Conv) -> None:
         """A convolution, depthwise where each group has one input channel."""
-        height, width = node.weight.shape[2:]
         shape = self.graph.shapes[node.inputs[0]]
-        edges = borders(shape, (height, width), node.stride, node.padding)
+        edges = borders(shape, node.window, node.stride, node.padding)
         zero_point = self.spec.activations[node.inputs[0]].zero_point
-        source = self._padded(node, edges, zero_point)
+        source = self.padded(node, edges, zero_point)
         layer = self.spec.layers[node.name]
         version = VERSIONS["CONV_2D"]
         if is_depthwise(node):
@@ -157,15 +178,15 @@ class _Writer:
             version = GROUPED_CONV_VERSION if node.groups > 1 else version
         inputs = [source, *self._weights(node, layer, weight, axis)]
         options = conv_options(node, edges)
-        self._operator(kind, inputs, self._result(node), options, version)
+        self.operator(kind, inputs, self.result(node), options, version)
 
     def _linear(self, node: Linear) -> None:
         """A fully connected layer; its weights stay (O, I)."""
         options = schema.FullyConnectedOptionsT()
         options.fusedActivationFunction = ACTIVATIONS[node.activation]
         layer = self.spec.layers[node.name]
-        inputs = [self._source(node), *self._weights(node, layer, layer.weight, 0)]
-        self._operator("FULLY_CONNECTED", inputs, self._result(node), options)
+        inputs = [self.source(node), *self._weights(node, layer, layer.weight, 0)]
+        self.operator("FULLY_CONNECTED", inputs, self.result(node), options)
 
     def _weights(
         self, node: Conv | Linear, layer: QuantizedLayer, weight: Any, axis: int
@@ -182,13 +203,48 @@ class _Writer:
             ),
         ]
 
-    def _mask(self, node: Mask) -> None:
-        """Multiply by a constant that broadcasts over the channels."""
-        mask = node.mask.astype(np.int8)[None, :, :, None]
-        one = Quantization((1.0,), (0,))
-        constant = self.model.constant(f"{node.name};mask", mask, one)
-        inputs = [self._source(node), constant]
-        self._operator("MUL", inputs, self._result(node), schema.MulOptionsT())
+    def _mask(self, node: Node, mask: NDArray[np.int8], step: float) -> None:
+        """Multiply by a constant (H, W) that broadcasts over the channels."""
+        name, values = f"{node.name};mask", mask[None, :, :, None]
+        constant = self.model.constant(name, values, Quantization((step,), (0,)))
+        inputs = [self.source(node), constant]
+        self.operator("MUL", inputs, self.result(node), schema.MulOptionsT())
+
+    def _concat(self, node: Concat) -> None:
+        """Join tensors of one scale; a QUANTIZE gives it to those of another one."""
+        affine, sources = self.spec.activations[node.name], []
+        for number, name in enumerate(node.inputs):
+            tensor = self.index[name]
+            if self.spec.activations[name] != affine:
+                shape = nhwc(self.graph.shapes[name])
+                moved = self.internal(node, f"part{number}", shape, affine)
+                self.operator("QUANTIZE", [tensor], moved, schema.QuantizeOptionsT())
+                tensor = moved
+            sources.append(tensor)
+        options = schema.ConcatenationOptionsT()
+        options.axis = len(self.graph.shapes[node.name])
+        self.operator("CONCATENATION", sources, self.result(node), options)
+
+    def _upsample(self, node: Upsample) -> None:
+        """Repeat pixels; a border of a repeated pixel is its mirror image."""
+        channels, height, width = self.graph.shapes[node.inputs[0]]
+        larger = (1, height * node.factor, width * node.factor, channels)
+        affine = self.spec.activations[node.name]
+        made = self.internal(node, "larger", larger, affine) if node.edge else None
+        made = self.result(node) if made is None else made
+        size = np.asarray(larger[1:3], np.int32)
+        options = schema.ResizeNearestNeighborOptionsT()
+        options.halfPixelCenters = True
+        constant = self.model.constant(f"{node.name};size", size)
+        inputs = [self.source(node), constant]
+        self.operator("RESIZE_NEAREST_NEIGHBOR", inputs, made, options)
+        if node.edge:
+            amounts = np.zeros((4, 2), np.int32)
+            amounts[1:3] = node.edge
+            constant = self.model.constant(f"{node.name};edge", amounts)
+            mirror = schema.MirrorPadOptionsT()
+            mirror.mode = schema.MirrorPadMode.SYMMETRIC
+            self.operator("MIRROR_PAD", [made, constant], self.result(node), mirror)
 
     def _cap(self, node: Cap) -> None:
         """A minimum of integers, which have one meaning in all three tensors."""
@@ -200,101 +256,28 @@ class _Writer:
         constant = self.model.constant(
             name, bounds.reshape(shape), quantization(affine)
         )
-        inputs = [self._source(node), constant]
+        inputs = [self.source(node), constant]
         options = schema.MaximumMinimumOptionsT()
-        self._operator("MINIMUM", inputs, self._result(node), options)
+        self.operator("MINIMUM", inputs, self.result(node), options)
 
     def _max_pool(self, node: MaxPool) -> None:
         """A windowed maximum; -128 never wins against anything else."""
         shape = self.graph.shapes[node.inputs[0]]
         edges = borders(shape, node.kernel, node.stride, node.padding)
-        source = self._padded(node, edges, QMIN)
+        source = self.padded(node, edges, QMIN)
         steps = (node.stride, node.stride)
         options = pool_options(node.kernel, steps, edges)
-        self._operator("MAX_POOL_2D", [source], self._result(node), options)
+        self.operator("MAX_POOL_2D", [source], self.result(node), options)
 
     def _orbit_max(self, node: OrbitMax) -> None:
         """Channels side by side on an axis of the grid, where pooling can see them."""
         channels, height, width = self.graph.shapes[node.name]
         rows = height * width * channels
         affine = self.spec.activations[node.name]
-        apart = self._internal(node, "apart", (1, rows, node.block, 1), affine)
-        pooled = self._internal(node, "pooled", (1, rows, 1, 1), affine)
+        apart = self.internal(node, "apart", (1, rows, node.block, 1), affine)
+        pooled = self.internal(node, "pooled", (1, rows, 1, 1), affine)
         window = (1, node.block)
         options = pool_options(window, window, Borders(False, Padding()))
-        self._reshape(self._source(node), apart, node, (1, rows, node.block, 1))
-        self._operator("MAX_POOL_2D", [apart], pooled, options)
-        self._reshape(pooled, self._result(node), node)
-
-    def _reshape(
-        self, source: int, result: int, node: Node, shape: tuple[int, ...] | None = None
-    ) -> None:
-        """Copy to another shape, that of the node's tensor by default."""
-        wanted = nhwc(self.graph.shapes[node.name]) if shape is None else shape
-        values = np.asarray(wanted, np.int32)
-        constant = self.model.constant(f"{node.name};shape{result}", values)
-        options = schema.ReshapeOptionsT()
-        options.newShape = values
-        self._operator("RESHAPE", [source, constant], result, options)
-
-    def _padded(self, node: Conv | MaxPool, edges: Borders, value: int) -> int:
-        """The node's input, with explicit borders of `value` where they are needed."""
-        source = self._source(node)
-        if edges.explicit == Padding():
-            return source
-        added = edges.explicit
-        channels, height, width = self.graph.shapes[node.inputs[0]]
-        shape = (
-            1,
-            height + added.top + added.bottom,
-            width + added.left + added.right,
-            channels,
-        )
-        affine = self.spec.activations[node.inputs[0]]
-        padded = self._internal(node, "padded", shape, affine)
-        amounts = np.zeros((4, 2), np.int32)
-        amounts[1:3] = (added.top, added.bottom), (added.left, added.right)
-        constant = self.model.constant(f"{node.name};borders", amounts)
-        if value == affine.zero_point:
-            # PAD fills with the zero point; unlike PADV2, XNNPACK knows it.
-            options = schema.PadOptionsT()
-            self._operator("PAD", [source, constant], padded, options)
-        else:
-            fill = np.asarray([value], np.int8)
-            filling = self.model.constant(
-                f"{node.name};fill", fill, quantization(affine)
-            )
-            inputs = [source, constant, filling]
-            self._operator("PADV2", inputs, padded, schema.PadV2OptionsT())
-        return padded
-
-    def _source(self, node: Node) -> int:
-        """Index of the tensor that a node reads."""
-        return self.index[node.inputs[0]]
-
-    def _result(self, node: Node) -> int:
-        """Add the tensor of a node."""
-        affine = self.spec.activations[node.name]
-        shape = nhwc(self.graph.shapes[node.name])
-        tensor = self.model.tensor(node.name, shape, np.int8, quantization(affine))
-        self.index[node.name] = tensor
-        return tensor
-
-    def _internal(
-        self, node: Node, suffix: str, shape: tuple[int, ...], affine: Affine
-    ) -> int:
-        """Add a tensor that is no node's."""
-        name = f"{node.name};{suffix}"
-        return self.model.tensor(name, shape, np.int8, quantization(affine))
-
-    def _operator(
-        self,
-        kind: str,
-        inputs: list[int],
-        output: int,
-        options: Any = None,
-        version: int | None = None,
-    ) -> None:
-        """Append an operator of the usual version."""
-        number = VERSIONS[kind] if version is None else version
-        self.model.operator(kind, number, inputs, output, options)
+        self.reshape(self.source(node), apart, node, (1, rows, node.block, 1))
+        self.operator("MAX_POOL_2D", [apart], pooled, options)
+        self.reshape(pooled, self.result(node), node)

@@ -55,24 +55,24 @@ class Borders:
 
 
 def borders(
-    shape: Shape, kernel: tuple[int, int], stride: int, padding: Padding
+    shape: Shape, window: tuple[int, int], stride: int, padding: Padding
 ) -> Borders:
     """Find the padding mode that samples the same points.
 
     Args:
         shape: (C, H, W) of the input.
-        kernel: (kh, kw).
+        window: Rows and columns that a window spans.
         stride: In both directions.
         padding: Wanted borders.
     """
-    grid = padding.grid(shape[1], shape[2], kernel, stride)
-    rows = _used(shape[1], grid[0], kernel[0], stride, padding.top)
-    columns = _used(shape[2], grid[1], kernel[1], stride, padding.left)
+    grid = padding.grid(shape[1], shape[2], window, stride)
+    rows = _used(shape[1], grid[0], window[0], stride, padding.top)
+    columns = _used(shape[2], grid[1], window[1], stride, padding.left)
     used = Padding(padding.top, rows, padding.left, columns)
     if used == Padding():
         return Borders(False, Padding())
-    vertical = _same(shape[1], grid[0], kernel[0], stride)
-    horizontal = _same(shape[2], grid[1], kernel[1], stride)
+    vertical = _same(shape[1], grid[0], window[0], stride)
+    horizontal = _same(shape[2], grid[1], window[1], stride)
     covers = grid == (-(-shape[1] // stride), -(-shape[2] // stride))
     if covers and (used.top, used.bottom, used.left, used.right) == (
         *vertical,

@@ -6,6 +6,7 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.nodes import Activation, Conv
 from mobileq_tflite.layout import Borders, is_depthwise
 
@@ -16,12 +17,18 @@ ACTIVATIONS = {
 }
 
 # The first version of each operator that takes int8; see op_version.cc in
-# tensorflow/lite/tools/versioning. MUL needs 3 because its rescale factor is 1.
+# tensorflow/lite/tools/versioning. MUL needs 3 because its rescale factor may be 1,
+# RESIZE_NEAREST_NEIGHBOR 3 for its half pixels.
 VERSIONS = {
     "QUANTIZE": 1,
     "DEQUANTIZE": 2,
     "SOFTMAX": 2,
     "LOGISTIC": 2,
+    "ELU": 1,
+    "LEAKY_RELU": 2,
+    "CONCATENATION": 2,
+    "RESIZE_NEAREST_NEIGHBOR": 3,
+    "MIRROR_PAD": 2,
     "CONV_2D": 3,
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
@@ -48,7 +55,7 @@ def conv_options(node: Conv, edges: Borders) -> Any:
         options = schema.Conv2DOptionsT()
     options.padding = getattr(schema.Padding, edges.kind)
     options.strideH = options.strideW = node.stride
-    options.dilationHFactor = options.dilationWFactor = 1
+    options.dilationHFactor = options.dilationWFactor = node.dilation
     options.fusedActivationFunction = ACTIVATIONS[node.activation]
     return options
 
@@ -62,3 +69,12 @@ def pool_options(
     options.strideH, options.strideW = steps
     options.padding = getattr(schema.Padding, edges.kind)
     return options
+
+
+def curve_options(node: Curve) -> tuple[str, Any]:
+    """Operator of a smooth activation and its options, if it has any."""
+    if node.kind is not CurveKind.LEAKY_RELU:
+        return ("LOGISTIC" if node.kind is CurveKind.SIGMOID else "ELU"), None
+    options = schema.LeakyReluOptionsT()
+    options.alpha = node.slope
+    return "LEAKY_RELU", options

@@ -44,6 +44,8 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "FullyConnectedOptions": ("WeightsFormat",),
     "ConcatenationOptions": ("Axis",),
     "ReshapeOptions": ("NewShapeAsNumpy",),
+    "ResizeNearestNeighborOptions": ("AlignCorners", "HalfPixelCenters"),
+    "MirrorPadOptions": ("Mode",),
 }
 """What is read of each options table."""
 

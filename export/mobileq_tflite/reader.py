@@ -15,36 +15,21 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from mobileq.errors import InputError
-from mobileq.proof.builder import Builder, Unreadable
+from mobileq.proof.builder import Builder
+from mobileq.proof.checks import Unreadable
 from mobileq.proof.program import POINT, Program, Source, Windows
 from mobileq_tflite.parsed import Call, File, Tensor, parse
 from mobileq_tflite.values import (
+    COPIES,
+    FUNCTIONS,
     check_copy,
     check_integer,
     chw,
+    mirrored,
     per_channel,
+    repeated,
     windows_of,
 )
-
-COPIES = frozenset(
-    {"CONCATENATION", "MAXIMUM", "MAX_POOL_2D", "MINIMUM", "PAD", "PADV2", "RESHAPE"}
-)
-"""Operators whose integers mean the same before and after."""
-
-FUNCTIONS = frozenset(
-    {
-        *("ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CAST", "DIV"),
-        *("EXP", "EXPAND_DIMS", "GATHER", "GELU", "L2_NORMALIZATION", "LOG"),
-        *("LOG_SOFTMAX", "MEAN", "NEG", "PACK", "POW", "PRELU", "REDUCE_MAX"),
-        *("REDUCE_MIN", "ROUND", "RSQRT", "SHAPE", "SLICE", "SOFTMAX", "SPLIT"),
-        *("SQRT", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TOPK_V2"),
-        *("TRANSPOSE", "UNPACK"),
-    }
-)
-"""Operators without a rule whose results depend on their inputs and on nothing else.
-
-Random numbers, variables and custom operators are not among them.
-"""
 
 
 def read_program(data: bytes, name: str) -> Program:
@@ -223,6 +208,28 @@ class _Reader:
         amounts = self._constant(call, 1).values
         self.builder.add_pad(self._made(call), call.kind, self._name(call), amounts)
 
+    def resize(self, call: Call) -> None:
+        """Repeated pixels."""
+        above, wanted = self._name(call), self._constant(call, 1).values.ravel()
+        rows, columns = (
+            repeated(call, size, int(count))
+            for size, count in zip(self.builder.shape(above)[1:], wanted, strict=True)
+        )
+        self.builder.add_sample(self._made(call), call.kind, above, rows, columns)
+
+    def mirror_pad(self, call: Call) -> None:
+        """A border that mirrors the grid."""
+        above, amounts = self._name(call), self._constant(call, 1).values
+        if amounts.shape != (4, 2) or amounts[[0, 3]].any():
+            raise Unreadable("it pads other axes than those of the grid")
+        rows, columns = (
+            mirrored(call, size, int(pair[0]), int(pair[1]))
+            for size, pair in zip(
+                self.builder.shape(above)[1:], amounts[1:3], strict=True
+            )
+        )
+        self.builder.add_sample(self._made(call), call.kind, above, rows, columns)
+
     def reshape(self, call: Call) -> None:
         """The same elements in another shape, which is a constant or an option."""
         if len(call.inputs) > 1:
@@ -271,9 +278,11 @@ RULES: Mapping[str, Callable[[_Reader, Call], None]] = MappingProxyType(
         "DEPTHWISE_CONV_2D": _Reader.convolution,
         "FULLY_CONNECTED": _Reader.fully_connected,
         "MAX_POOL_2D": _Reader.max_pool,
+        "MIRROR_PAD": _Reader.mirror_pad,
         "PAD": _Reader.pad,
         "PADV2": _Reader.pad,
         "RESHAPE": _Reader.reshape,
+        "RESIZE_NEAREST_NEIGHBOR": _Reader.resize,
         # Functions of the values at one place.
         **dict.fromkeys(
             (

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
@@ -202,6 +203,17 @@ class TfliteRunner:
                 f"{reason[0] if reason else 'LiteRT cannot load it'} (export it again)"
             ) from error
         return interpreter
+
+
+def kernels_of(file: bytes) -> tuple[Kernels, ...]:
+    """Kernels that can run a file; LiteRT's reference ones lack ELU.
+
+    Args:
+        file: Content of a TFLite file.
+    """
+    codes = {code.builtinCode for code in unpack(file).operatorCodes}
+    usual: tuple[Kernels, ...] = ("xnnpack", "builtin")
+    return usual if schema.BuiltinOperator.ELU in codes else (*usual, "reference")
 
 
 def observable(file: bytes) -> bytes:

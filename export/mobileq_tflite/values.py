@@ -8,9 +8,33 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
-from mobileq.proof.builder import Unreadable
+from mobileq.proof.checks import Unreadable
+from mobileq.proof.elements import MOST_ELEMENTS
 from mobileq.proof.program import Axis, Windows
 from mobileq_tflite.parsed import Call, Tensor
+
+COPIES = frozenset(
+    {
+        *("CONCATENATION", "MAXIMUM", "MAX_POOL_2D", "MINIMUM", "MIRROR_PAD", "PAD"),
+        *("PADV2", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"),
+    }
+)
+"""Operators whose integers mean the same before and after."""
+
+FUNCTIONS = frozenset(
+    {
+        *("ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CAST", "DIV"),
+        *("EXP", "EXPAND_DIMS", "GATHER", "GELU", "L2_NORMALIZATION", "LOG"),
+        *("LOG_SOFTMAX", "MEAN", "NEG", "PACK", "POW", "PRELU", "REDUCE_MAX"),
+        *("REDUCE_MIN", "ROUND", "RSQRT", "SHAPE", "SLICE", "SOFTMAX", "SPLIT"),
+        *("SQRT", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TOPK_V2"),
+        *("TRANSPOSE", "UNPACK"),
+    }
+)
+"""Operators without a rule whose results depend on their inputs and on nothing else.
+
+Random numbers, variables and custom operators are not among them.
+"""
 
 
 def windows_of(call: Call, grid: tuple[int, int], kernel: tuple[int, ...]) -> Windows:
@@ -86,3 +110,32 @@ def check_copy(tensor: Tensor, made: Tensor) -> None:
             f"zero point {tensor.zero_point[0]}) to {made.name!r} (scale "
             f"{made.scale[0]:.9g}, zero point {made.zero_point[0]}); wanted the same"
         )
+
+
+def repeated(call: Call, size: int, count: int) -> NDArray[np.int64]:
+    """(count,) row that each row of an enlarged grid is a copy of.
+
+    Raises:
+        Unreadable: rows are not repeated equally often, or the rounding is another one.
+    """
+    options = call.options
+    usual = options["HalfPixelCenters"] and not options["AlignCorners"]
+    if not usual or not 0 < count <= MOST_ELEMENTS or count % size:
+        raise Unreadable(
+            f"it resizes {size} rows to {count}; wanted a multiple, with half pixel "
+            f"centers"
+        )
+    return np.arange(count) // (count // size)
+
+
+def mirrored(call: Call, size: int, before: int, after: int) -> NDArray[np.int64]:
+    """(before + size + after,) row that each row of a mirrored border is a copy of.
+
+    Raises:
+        Unreadable: the mirror lies on the border's pixels, or the border is wider than
+            the grid.
+    """
+    symmetric = call.options["Mode"] == schema.MirrorPadMode.SYMMETRIC
+    if not symmetric or min(before, after) < 0 or max(before, after) > size:
+        raise Unreadable("its border is no mirror image of the grid's")
+    return np.pad(np.arange(size), (before, after), "symmetric")

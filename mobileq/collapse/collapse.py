@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import logging
 import warnings
-from dataclasses import replace
 
 import torch
 from torch import nn
 
-from mobileq.collapse.fields import FieldReader
+from mobileq.collapse.fields import Common, FieldReader, common_group
+from mobileq.collapse.keep import keep_symmetry
 from mobileq.collapse.lower import lower
 from mobileq.collapse.model import CollapsedModel
 from mobileq.collapse.plain import Collapsed, collapse_module
 from mobileq.errors import UnsupportedError
-from mobileq.graph.base import NO_PADDING
 from mobileq.graph.fields import NO_GROUP, FieldBlocks, trivial_fields
-from mobileq.graph.graph import Graph, after_linear
-from mobileq.graph.nodes import Conv, Input, Shape
+from mobileq.graph.nodes import Input, Shape
 
 
 def collapse(
@@ -44,38 +42,29 @@ def collapse(
         UnsupportedError: a module or operation has no plain counterpart.
     """
     module = collapse_module(model)
-    leaves = {p: m for p, m in module.named_modules() if isinstance(m, Collapsed)}
-    fields: dict[str, FieldBlocks] = {}
-    image_fields = trivial_fields(shape[0])
-    if leaves:
-        reader = FieldReader(next(iter(leaves.values())).out_type.gspace)
-        image_fields = trivial_fields(
-            shape[0], group=reader.group, motions=reader.motions
-        )
-        for path, leaf in leaves.items():
-            fields[f"{path}.inner"] = reader.read(leaf.out_type, where=path)
+    fields, common = _fields_of(module)
+    image_fields = trivial_fields(shape[0], group=common.group, motions=common.motions)
     program = _trace(module, torch.zeros(2, *shape))
     image = Input("image", (), shape, image_fields, pixel_scale, pixel_zero)
-    graph = _keep_invariance(lower(program, module, fields, image))
+    graph = keep_symmetry(lower(program, module, fields, image))
     return CollapsedModel(module, graph)
 
 
-def _keep_invariance(graph: Graph) -> Graph:
-    """Give plain 1x1 convolutions behind the orbit pool the fields that they keep.
-
-    They know nothing of the group, but on channels that it leaves alone they need not.
-    """
-    for name in [node.name for node in graph.nodes]:
-        node = graph[name]
-        if (
-            isinstance(node, Conv)
-            and node.fields.group == NO_GROUP
-            and (node.weight.shape[2:], node.stride) == ((1, 1), 1)
-            and node.padding == NO_PADDING
-        ):
-            fields = after_linear(graph.fields(node.inputs[0]), len(node.weight))
-            graph = graph.replaced({name: replace(node, fields=fields)})
-    return graph
+def _fields_of(module: nn.Module) -> tuple[dict[str, FieldBlocks], Common]:
+    """Fields of what each plain module makes, by path, and the group of all."""
+    leaves = {p: m for p, m in module.named_modules() if isinstance(m, Collapsed)}
+    if not leaves:
+        return {}, Common(NO_GROUP, ())
+    types = [t for leaf in leaves.values() for t in (leaf.in_type, leaf.out_type)]
+    spaces = {id(t.gspace): t.gspace for t in types}
+    common = common_group(list(spaces.values()))
+    readers = {key: FieldReader(space, common) for key, space in spaces.items()}
+    fields = {
+        f"{path}.{below}": readers[id(made.gspace)].read(made)
+        for path, leaf in leaves.items()
+        for below, made in leaf.types.items()
+    }
+    return fields, common
 
 
 def _trace(module: nn.Module, images: torch.Tensor) -> torch.export.ExportedProgram:

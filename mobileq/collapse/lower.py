@@ -8,15 +8,16 @@ tensor make no node: every convolution or pool that reads them adds them to its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import numpy as np
 import torch
 from torch import fx, nn
 
-from mobileq.collapse.modules import LOWER, PADDED, PASS_THROUGH, Site
+from mobileq.collapse.constants import Constants
+from mobileq.collapse.functions import COPIES, FUNCTIONS
+from mobileq.collapse.modules import LOWER, PADDED, PASS_THROUGH
 from mobileq.collapse.padding import (
     PADS,
     Value,
@@ -24,11 +25,13 @@ from mobileq.collapse.padding import (
     require_unpadded,
     zeros_around,
 )
+from mobileq.collapse.plain import Collapsed
+from mobileq.collapse.refused import OPERATIONS
+from mobileq.collapse.site import Lowered, Site
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
-    Add,
     Flatten,
     Input,
     Node,
@@ -39,65 +42,6 @@ from mobileq.graph.nodes import (
 )
 
 
-def _global_mean(call: fx.Node, site: Site) -> Node:
-    """x.mean((2, 3)), with or without keepdim."""
-    given: Any = call.args[1]
-    axes = sorted(axis % (len(site.shape) + 1) for axis in given or ())
-    if axes != [2, 3]:
-        raise UnsupportedError(f"{site.name}: mean over axes {axes}; wanted (2, 3)")
-    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
-
-
-def _adaptive_average(call: fx.Node, site: Site) -> Node:
-    """F.adaptive_avg_pool2d(x, 1)."""
-    size: Any = call.args[1]
-    if list(size) != [1, 1]:
-        raise UnsupportedError(f"{site.name}: pools to {size}; wanted (1, 1)")
-    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
-
-
-def _add(call: fx.Node, site: Site) -> Node:
-    """x + y of two tensors."""
-    if len(site.inputs) != 2 or call.kwargs.get("alpha", 1) != 1:
-        raise UnsupportedError(
-            f"{site.name}: adds something other than two feature maps; wanted a "
-            f"residual sum"
-        )
-    return Add(site.name, site.inputs)
-
-
-def _clip(call: fx.Node, site: Site) -> Node:
-    """hardtanh(x, 0, 6)."""
-    bounds = (*call.args[1:3], *(-1, 1)[len(call.args) - 1 :])
-    if bounds != (0, 6):
-        raise UnsupportedError(f"{site.name}: clips to {bounds}; wanted (0, 6)")
-    return Relu6(site.name, site.inputs)
-
-
-_aten = torch.ops.aten
-FUNCTIONS: dict[Any, Callable[[fx.Node, Site], Node]] = {
-    _aten.add.Tensor: _add,
-    _aten.add_.Tensor: _add,
-    _aten.relu.default: lambda call, site: Relu(site.name, site.inputs),
-    _aten.relu_.default: lambda call, site: Relu(site.name, site.inputs),
-    _aten.relu6.default: lambda call, site: Relu6(site.name, site.inputs),
-    _aten.hardtanh.default: _clip,
-    _aten.hardtanh_.default: _clip,
-    _aten.mean.dim: _global_mean,
-    _aten.adaptive_avg_pool2d.default: _adaptive_average,
-    _aten.flatten.using_ints: lambda call, site: Flatten(site.name, site.inputs),
-    _aten.view.default: lambda call, site: Flatten(site.name, site.inputs),
-    _aten.reshape.default: lambda call, site: Flatten(site.name, site.inputs),
-}
-_COPIES = (
-    _aten.clone.default,
-    _aten.contiguous.default,
-    _aten.alias.default,
-    _aten.detach.default,
-    _aten.dropout.default,
-)
-
-
 class Lowering:
     """Walks through a traced program and collects nodes.
 
@@ -105,14 +49,20 @@ class Lowering:
         model: The traced module, whose paths name the nodes.
         fields: Fields of each leaf module's output, by path.
         image: The input node.
+        constants: What does not depend on the image.
     """
 
     def __init__(
-        self, model: nn.Module, fields: dict[str, FieldBlocks], image: Input
+        self,
+        model: nn.Module,
+        fields: dict[str, FieldBlocks],
+        image: Input,
+        constants: Constants,
     ) -> None:
         # A module may be known by several paths; the trace names any of them.
         self.modules = dict(model.named_modules(remove_duplicate=False))
         self.fields = fields
+        self.constants = constants
         self.nodes: list[Node] = [image]
         self.shapes: dict[str, Shape] = {image.name: image.shape}
         self.values: dict[fx.Node, Value] = {}
@@ -127,7 +77,8 @@ class Lowering:
         leaf = self._leaf(call)
         values = [self.values[a] for a in call.all_input_nodes if a in self.values]
         if not values:
-            # A constant; what cannot be done with it shows where it is used.
+            # What cannot be done with a constant shows where it is used.
+            self.constants.compute(call)
             return
         if leaf is None:
             self._function(call, values)
@@ -142,20 +93,27 @@ class Lowering:
         if isinstance(module, PASS_THROUGH):
             self.values[call] = values[0]
         else:
-            name, fields = path.removesuffix(".inner"), self.fields.get(path)
+            name, fields = self._shown(path), self.fields.get(path)
             if type(module) not in PADDED:
                 require_unpadded(name, values)
-            site = self._site(name, values, fields)
+            site = self._site(name, values, fields, call)
             self._append(call, LOWER[type(module)](module, site))
         self._current = (this_call, self.values[call])
 
     def _function(self, call: fx.Node, values: Sequence[Value]) -> None:
         """Lower a call between modules."""
-        if call.target in _COPIES:
+        if call.target is operator.getitem and call.args[1] != 0:
+            if not call.users:
+                return
+            raise UnsupportedError(
+                f"model: result {call.args[1]} of an operation "
+                f"is used; wanted its first result alone (the values)"
+            )
+        if call.target in COPIES:
             self.values[call] = values[0]
             return
         stack = list((call.meta.get("nn_module_stack") or {}).values())
-        where = stack[-1][0] if stack else ""
+        where = self._shown(stack[-1][0]) if stack else ""
         operation = str(call.target).split(".")[1].strip("_")
         name = f"{where}.{operation}" if where else operation
         if call.target in PADS:
@@ -163,14 +121,18 @@ class Lowering:
             self.values[call] = replace(values[0], padding=sides)
             return
         if call.target not in FUNCTIONS:
-            known = sorted({str(target) for target in (*FUNCTIONS, *PADS)})
-            raise UnsupportedError(
-                f"{where or 'model'}: operation {call.target} cannot be lowered; "
-                f"wanted one of {', '.join(known)}"
-            )
+            raise _cannot(call, where, operation)
         require_unpadded(name, values)
-        self._append(call, FUNCTIONS[call.target](call, self._site(name, values, None)))
+        site = self._site(name, values, None, call)
+        self._append(call, FUNCTIONS[call.target](call, site))
         self._reshape_as(call)
+
+    def _shown(self, path: str) -> str:
+        """A module's path without what collapsing has put into it."""
+        above, found, below = path.rpartition(".inner")
+        if found and isinstance(self.modules.get(above), Collapsed):
+            return above + below
+        return path
 
     def _reshape_as(self, call: fx.Node) -> None:
         """Flatten the last node's tensor if the call's result is flat and it is not.
@@ -178,7 +140,7 @@ class Lowering:
         Raises:
             UnsupportedError: the call's result has another shape for another reason.
         """
-        wanted = tuple(int(n) for n in call.meta["val"].shape[1:])
+        wanted = tuple(int(n) for n in _shape_of(call))
         last = self.nodes[-1]
         found = self.shapes[last.name]
         if found != wanted and isinstance(last, SpatialMean):
@@ -191,7 +153,11 @@ class Lowering:
             )
 
     def _site(
-        self, name: str, values: Sequence[Value], fields: FieldBlocks | None
+        self,
+        name: str,
+        values: Sequence[Value],
+        fields: FieldBlocks | None,
+        call: fx.Node,
     ) -> Site:
         """A site with a name that is not taken yet."""
         unique, number = name, 1
@@ -206,14 +172,22 @@ class Lowering:
             fields,
             values[0].padding,
             rectified=isinstance(source, Relu | Relu6),
+            made=_shape_of(call),
+            constants=self.constants.of(call),
+            tensors={
+                a.name: self.values[a].tensor
+                for a in call.all_input_nodes
+                if a in self.values
+            },
         )
 
-    def _append(self, call: fx.Node, node: Node) -> None:
-        """Add a node as the result of a call."""
-        shape = node.output_shape(*(self.shapes[name] for name in node.inputs))
-        self.nodes.append(node)
-        self.shapes[node.name] = shape
-        self.values[call] = Value(node.name)
+    def _append(self, call: fx.Node, lowered: Lowered) -> None:
+        """Add a node, or several, as the result of a call."""
+        for node in lowered if isinstance(lowered, tuple) else (lowered,):
+            shape = node.output_shape(*(self.shapes[name] for name in node.inputs))
+            self.nodes.append(node)
+            self.shapes[node.name] = shape
+            self.values[call] = Value(node.name)
 
     def _leaf(self, call: fx.Node) -> tuple[str, tuple[str, ...]] | None:
         """The outermost module around a call that is lowered as a whole.
@@ -228,6 +202,28 @@ class Lowering:
             if type(module) in LOWER or isinstance(module, PASS_THROUGH):
                 return str(path), tuple(keys)
         return None
+
+
+def _shape_of(call: fx.Node) -> Shape:
+    """Shape of a result, or of the first of several, without the batch axis."""
+    made = call.meta["val"]
+    first = made[0] if isinstance(made, tuple | list) else made
+    return tuple(first.shape[1:])
+
+
+def _cannot(call: fx.Node, where: str, operation: str) -> UnsupportedError:
+    """The error for an operation that is not in the table."""
+    if operation in OPERATIONS:
+        reason, remedy = OPERATIONS[operation]
+        return UnsupportedError(
+            f"{where or 'model'}: operation {call.target} cannot be lowered: {reason}; "
+            f"wanted {remedy} (replace it before training)"
+        )
+    known = sorted({str(target) for target in (*FUNCTIONS, *PADS)})
+    return UnsupportedError(
+        f"{where or 'model'}: operation {call.target} cannot be lowered; wanted one of "
+        f"{', '.join(known)}"
+    )
 
 
 def lower(
@@ -248,11 +244,14 @@ def lower(
         UnsupportedError: a call has no counterpart.
         GraphError: the program has several inputs or outputs.
     """
-    lowering = Lowering(model, fields, image)
+    constants = Constants(program)
+    lowering = Lowering(model, fields, image, constants)
     (user_input,) = program.graph_signature.user_inputs
     for node in program.graph.nodes:
         if node.op == "placeholder" and node.name == user_input:
             lowering.values[node] = Value(image.name)
+        elif node.op == "placeholder":
+            constants.read(node)
         elif node.op == "call_function":
             lowering.call(node)
         elif node.op == "output":

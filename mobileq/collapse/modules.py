@@ -7,73 +7,53 @@ call instead, as what its own `forward` does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from mobileq.collapse.activations import ACTIVATIONS
 from mobileq.collapse.padding import added
-from mobileq.collapse.units import OrbitMaximum
+from mobileq.collapse.pools import POOLS
+from mobileq.collapse.resize import upsampled
+from mobileq.collapse.site import Lowered, Site, array
+from mobileq.collapse.units import OrbitMaximum, WeightMap
 from mobileq.errors import UnsupportedError
 from mobileq.graph.base import NO_PADDING
-from mobileq.graph.fields import FieldBlocks, trivial_fields
+from mobileq.graph.fields import trivial_fields
 from mobileq.graph.nodes import (
-    AveragePool,
     BatchNorm,
     Conv,
     Flatten,
     Linear,
     Mask,
-    MaxPool,
     Node,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
-    Shape,
+    SoftMask,
     SpatialMean,
 )
 from mobileq.models.build import DiscMask, DiscMean
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where a module is called.
-
-    Attributes:
-        name: Name for the node.
-        inputs: Tensors that it reads.
-        shape: Shape of the first of them, without the batch axis.
-        fields: Fields of the module's output, None where unknown.
-        padding: Zeros around that tensor, besides the module's own padding.
-        rectified: Whether that tensor comes out of a ReLU, so that nothing in it is
-            below 0.
-    """
-
-    name: str
-    inputs: tuple[str, ...]
-    shape: Shape
-    fields: FieldBlocks | None
-    padding: Padding = NO_PADDING
-    rectified: bool = False
-
-
 def _conv(module: nn.Conv2d, site: Site) -> Node:
     """Conv2d with zero padding."""
-    if module.padding_mode != "zeros" or module.dilation != (1, 1):
+    if module.padding_mode != "zeros":
         raise UnsupportedError(
-            f"{site.name}: Conv2d with padding_mode {module.padding_mode!r}, dilation "
-            f"{module.dilation}; wanted zeros and (1, 1)"
+            f"{site.name}: Conv2d with padding_mode {module.padding_mode!r}; wanted "
+            f"'zeros' (integer kernels pad with nothing else)"
         )
-    if module.stride[0] != module.stride[1]:
-        raise UnsupportedError(
-            f"{site.name}: Conv2d with stride {module.stride}; wanted one for both axes"
-        )
-    weight = _array(module.weight)
-    bias = np.zeros(len(weight)) if module.bias is None else _array(module.bias)
+    for what in ("stride", "dilation"):
+        rows, columns = getattr(module, what)
+        if rows != columns:
+            raise UnsupportedError(
+                f"{site.name}: Conv2d with {what} {(rows, columns)}; wanted one for "
+                f"both axes"
+            )
+    weight = array(module.weight)
+    bias = np.zeros(len(weight)) if module.bias is None else array(module.bias)
     return Conv(
         site.name,
         site.inputs,
@@ -83,6 +63,7 @@ def _conv(module: nn.Conv2d, site: Site) -> Node:
         stride=module.stride[0],
         padding=added(site.padding, _conv_padding(module)),
         groups=module.groups,
+        dilation=module.dilation[0],
     )
 
 
@@ -91,28 +72,28 @@ def _conv_padding(module: nn.Conv2d) -> Padding:
     if module.padding == "valid":
         return NO_PADDING
     if module.padding == "same":
-        # Stride and dilation are 1. Of an odd number, torch adds the last one at the
-        # end (at::native::_convolution_same), as TensorFlow does.
-        rows, columns = (size - 1 for size in module.kernel_size)
+        # The stride is 1. Of an odd number, torch adds the last one at the end
+        # (at::native::_convolution_same), as TensorFlow does.
+        rows, columns = ((n - 1) * module.dilation[0] for n in module.kernel_size)
         return Padding(rows // 2, -(-rows // 2), columns // 2, -(-columns // 2))
     rows, columns = cast("tuple[int, int]", module.padding)
     return Padding(rows, rows, columns, columns)
 
 
-def _batch_norm(module: nn.BatchNorm2d, site: Site) -> Node:
-    """BatchNorm2d with running statistics."""
+def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, site: Site) -> Node:
+    """BatchNorm with running statistics."""
     if module.running_mean is None or module.running_var is None:
         raise UnsupportedError(
-            f"{site.name}: BatchNorm2d without running statistics; wanted them "
+            f"{site.name}: BatchNorm without running statistics; wanted them "
             f"(track_running_stats=True)"
         )
-    mean, variance = _array(module.running_mean), _array(module.running_var)
+    mean, variance = array(module.running_mean), array(module.running_var)
     ones = np.ones_like(mean)
     return BatchNorm(
         site.name,
         site.inputs,
-        ones if module.weight is None else _array(module.weight),
-        0 * ones if module.bias is None else _array(module.bias),
+        ones if module.weight is None else array(module.weight),
+        0 * ones if module.bias is None else array(module.bias),
         mean,
         variance,
         module.eps,
@@ -121,8 +102,8 @@ def _batch_norm(module: nn.BatchNorm2d, site: Site) -> Node:
 
 def _linear(module: nn.Linear, site: Site) -> Node:
     """Linear."""
-    weight = _array(module.weight)
-    bias = np.zeros(len(weight)) if module.bias is None else _array(module.bias)
+    weight = array(module.weight)
+    bias = np.zeros(len(weight)) if module.bias is None else array(module.bias)
     return Linear(site.name, site.inputs, weight, bias)
 
 
@@ -141,6 +122,14 @@ def _mask(module: DiscMask, site: Site) -> Node:
     return Mask(site.name, site.inputs, module.mask.numpy().astype(np.uint8))
 
 
+def _weights(module: WeightMap, site: Site) -> Node:
+    """Multiplication by a map of weights; by a plain mask, if all are 0 or 1."""
+    mask = array(module.mask)
+    if np.isin(mask, (0, 1)).all():
+        return Mask(site.name, site.inputs, mask.astype(np.uint8))
+    return SoftMask(site.name, site.inputs, mask)
+
+
 def _mean(module: DiscMean, site: Site) -> Node:
     """Masked global average pooling."""
     return SpatialMean(site.name, site.inputs, module.mask.numpy().astype(np.uint8))
@@ -151,69 +140,15 @@ def _orbit_max(module: OrbitMaximum, site: Site) -> Node:
     return OrbitMax(site.name, site.inputs, module.block)
 
 
-def _pool_window(module: Any, site: Site) -> dict[str, Any]:
-    """Kernel, stride and padding of a pool, checked."""
-    if module.ceil_mode or getattr(module, "dilation", 1) not in (1, (1, 1)):
-        raise UnsupportedError(
-            f"{site.name}: pool with ceil_mode or dilation; wanted neither"
-        )
-    kernel, stride, padding = (
-        (value, value) if isinstance(value, int) else tuple(value)
-        for value in (module.kernel_size, module.stride, module.padding)
-    )
-    if stride[0] != stride[1]:
-        raise UnsupportedError(
-            f"{site.name}: stride {stride}; wanted one for both axes"
-        )
-    sides = Padding(padding[0], padding[0], padding[1], padding[1])
-    return {
-        "kernel": kernel,
-        "stride": stride[0],
-        "padding": added(site.padding, sides),
-    }
-
-
-def _average_pool(module: nn.AvgPool2d, site: Site) -> Node:
-    """AvgPool2d."""
-    if not module.count_include_pad and module.padding not in (0, (0, 0)):
-        raise UnsupportedError(
-            f"{site.name}: AvgPool2d with count_include_pad=False; wanted no padding"
-        )
-    if module.divisor_override is not None:
-        raise UnsupportedError(
-            f"{site.name}: AvgPool2d with divisor_override={module.divisor_override}; "
-            f"wanted none"
-        )
-    return AveragePool(site.name, site.inputs, **_pool_window(module, site))
-
-
-def _max_pool(module: nn.MaxPool2d, site: Site) -> Node:
-    """MaxPool2d.
-
-    Its own padding is below every number, a padded zero is one. Of numbers that are
-    not negative, both have the same maximum, if each window holds one of them.
-    """
-    pool = MaxPool(site.name, site.inputs, **_pool_window(module, site))
-    sides = pool.padding
-    inside = max(sides.top, sides.bottom) < pool.kernel[0] and (
-        max(sides.left, sides.right) < pool.kernel[1]
-    )
-    if site.padding != NO_PADDING and not (site.rectified and inside):
-        raise UnsupportedError(
-            f"{site.name}: MaxPool2d of {site.inputs[0]!r} with {site.padding} around "
-            f"it; wanted zeros only around the output of a ReLU, fewer than the kernel "
-            f"has (pad by MaxPool2d(padding=...))"
-        )
-    return pool
-
-
-def _global_average(module: nn.AdaptiveAvgPool2d, site: Site) -> Node:
-    """AdaptiveAvgPool2d to one point."""
-    if module.output_size not in (1, (1, 1)):
-        raise UnsupportedError(
-            f"{site.name}: AdaptiveAvgPool2d to {module.output_size}; wanted 1"
-        )
-    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
+def _upsample(module: nn.Upsample, site: Site) -> Lowered:
+    """Upsample by a size or a factor."""
+    size: Any = module.size
+    if size is None:
+        factor: Any = module.scale_factor
+        pair = factor if isinstance(factor, tuple) else (factor, factor)
+        size = tuple(int(n * f) for n, f in zip(site.shape[1:], pair, strict=True))
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    return upsampled(site, pair, module.mode, align_corners=bool(module.align_corners))
 
 
 def _flatten(module: nn.Flatten, site: Site) -> Node:
@@ -226,28 +161,25 @@ def _flatten(module: nn.Flatten, site: Site) -> Node:
     return Flatten(site.name, site.inputs)
 
 
-LOWER: dict[type[nn.Module], Callable[[Any, Site], Node]] = {
+LOWER: dict[type[nn.Module], Callable[[Any, Site], Lowered]] = {
     nn.Conv2d: _conv,
+    nn.BatchNorm1d: _batch_norm,
     nn.BatchNorm2d: _batch_norm,
     nn.Linear: _linear,
     nn.ReLU: _relu,
     nn.ReLU6: _relu6,
-    nn.AvgPool2d: _average_pool,
-    nn.MaxPool2d: _max_pool,
-    nn.AdaptiveAvgPool2d: _global_average,
+    **POOLS,
+    **ACTIVATIONS,
     nn.Flatten: _flatten,
+    nn.Upsample: _upsample,
     DiscMask: _mask,
     DiscMean: _mean,
+    WeightMap: _weights,
     OrbitMaximum: _orbit_max,
 }
 
 PADDED = (nn.Conv2d, nn.AvgPool2d, nn.MaxPool2d)
 """Modules that take in zeros that were padded around their input."""
 
-PASS_THROUGH = (nn.Identity, nn.Dropout, nn.Dropout2d)
+PASS_THROUGH = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 """Modules that do nothing in evaluation mode."""
-
-
-def _array(tensor: torch.Tensor) -> NDArray[np.float64]:
-    """float64 copy of a parameter or buffer."""
-    return tensor.detach().cpu().double().numpy()

@@ -1,23 +1,25 @@
-"""One function per escnn module kind: the plain torch module that computes the same.
+"""Every escnn module is replaced by a plain torch module that computes the same.
 
-`PLAIN` is the table. A kind that is not in it cannot be collapsed, and the error names
-the module and its path.
+`PLAIN` is the table, with one function per kind. A kind that is not in it cannot be
+collapsed, and the error names the module and its path.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 import torch
 from escnn import nn as enn
 from escnn.nn import FieldType, GeometricTensor
-from torch import Tensor, nn
+from torch import nn
 
-from mobileq.collapse.units import OrbitMaximum
+from mobileq.collapse import escnn_layers as layers
+from mobileq.collapse import escnn_norms as norms
+from mobileq.collapse.refused import MODULES
+from mobileq.collapse.units import RunsOfOrbits
 from mobileq.errors import UnsupportedError
-from mobileq.models.build import DiscMask, DiscMean
 from mobileq.models.layers import (
     CircularMask,
     DepthwiseConv,
@@ -36,14 +38,32 @@ class Collapsed(nn.Module):
         out_type: Fields of its output.
     """
 
-    def __init__(self, inner: nn.Module, out_type: FieldType) -> None:
+    def __init__(
+        self, inner: nn.Module, in_type: FieldType, out_type: FieldType
+    ) -> None:
         super().__init__()
         self.inner = inner
+        self.in_type = in_type
         self.out_type = out_type
 
     def forward(self, input: GeometricTensor) -> GeometricTensor:
         """Unwrap, compute, wrap."""
         return GeometricTensor(self.inner(input.tensor), self.out_type)
+
+    @property
+    def types(self) -> dict[str, FieldType]:
+        """Fields of what each plain module in it makes, by path below this one."""
+        if isinstance(self.inner, nn.Sequential):
+            last = len(self.inner) - 1
+            return {f"inner.{last}": self.out_type}
+        if not isinstance(self.inner, RunsOfOrbits):
+            return {"inner": self.out_type}
+        found, start = {}, 0
+        for number, (_, count) in enumerate(self.inner.runs):
+            chosen = list(range(start, start + count))
+            found[f"inner.picks.{number}"] = self.in_type.index_select(chosen)
+            start += count
+        return found
 
 
 def collapse_module(model: nn.Module) -> nn.Module:
@@ -73,18 +93,15 @@ def _replaced(module: nn.Module, path: str, done: dict[int, nn.Module]) -> nn.Mo
     for kind, convert in PLAIN.items():
         if type(module) is kind:
             inner = convert(module, path or "model").eval()
-            plain = Collapsed(inner, cast("Any", module).out_type)
+            leaf_types = cast("Any", module)
+            plain = Collapsed(inner, leaf_types.in_type, leaf_types.out_type)
             done[id(module)] = plain
             return plain
+    equivariant = isinstance(module, enn.EquivariantModule)
+    leaf = equivariant and not any(True for _ in module.children())
     container = isinstance(module, enn.SequentialModule)
-    if isinstance(module, enn.EquivariantModule) and not (
-        container or any(True for _ in module.children())
-    ):
-        raise UnsupportedError(
-            f"{path or 'model'}: escnn module {type(module).__name__} cannot be "
-            f"collapsed; wanted one of {', '.join(sorted(k.__name__ for k in PLAIN))} "
-            f"(replace it before training)"
-        )
+    if (leaf and not container) or _is_escnn(module, MODULES):
+        raise _cannot(module, path or "model")
     done[id(module)] = module
     for name, child in list(module._modules.items()):
         if child is not None:
@@ -93,120 +110,58 @@ def _replaced(module: nn.Module, path: str, done: dict[int, nn.Module]) -> nn.Mo
     return module
 
 
-def _conv(
-    weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, groups: int
-) -> nn.Module:
-    """A Conv2d with given weight (OIHW) and bias."""
-    out, per_group = weight.shape[:2]
-    conv = nn.Conv2d(
-        per_group * groups,
-        out,
-        tuple(weight.shape[2:]),  # type: ignore[arg-type]
-        stride=stride,
-        padding=padding,
-        groups=groups,
-        bias=bias is not None,
-    )
-    conv.weight.copy_(weight)
-    if bias is not None and conv.bias is not None:
-        conv.bias.copy_(bias)
-    return conv
+def _is_escnn(module: nn.Module, kinds: Collection[str]) -> bool:
+    """Whether a module is one of some kinds of escnn's own."""
+    kind = type(module)
+    return kind.__module__.startswith("escnn.") and kind.__name__ in kinds
 
 
-def _expanded(module: Any, path: str) -> nn.Module:
-    """Our convolutions: expand `weights x basis` once."""
-    groups = module.in_type.size if isinstance(module, DepthwiseConv) else 1
-    stride = getattr(module, "stride", 1)
-    return _conv(module.filter(), None, stride, getattr(module, "padding", 0), groups)
-
-
-def _r2conv(module: Any, path: str) -> nn.Module:
-    """escnn's own convolution."""
-    if module.padding_mode != "zeros" or module.dilation not in (1, (1, 1)):
-        raise UnsupportedError(
-            f"{path}: R2Conv with padding_mode {module.padding_mode!r} and dilation "
-            f"{module.dilation}; wanted zeros and 1"
+def _cannot(module: nn.Module, path: str) -> UnsupportedError:
+    """The error for an escnn module that has no plain counterpart."""
+    kind = type(module).__name__
+    if kind in MODULES:
+        reason, remedy = MODULES[kind]
+        return UnsupportedError(
+            f"{path}: escnn module {kind} cannot be collapsed: {reason}; wanted "
+            f"{remedy} (replace it before training)"
         )
-    weight, bias = module.expand_parameters()
-    return _conv(weight, bias, module.stride, module.padding, module.groups)
-
-
-def _block_norm(module: Any, path: str) -> nn.Module:
-    """Block-shared BatchNorm, its values repeated for every channel."""
-    norm = nn.BatchNorm2d(module.in_type.size, eps=module.eps)
-    for name in ("weight", "bias", "running_mean", "running_var"):
-        value = getattr(module, name).repeat_interleave(module.block)
-        getattr(norm, name).copy_(value)
-    return norm
-
-
-def _relu(module: Any, path: str) -> nn.Module:
-    """Pointwise."""
-    return nn.ReLU()
-
-
-def _mask(module: Any, path: str) -> nn.Module:
-    """Our circular mask."""
-    return DiscMask(module.mask.shape[-1])
-
-
-def _mean(module: Any, path: str) -> nn.Module:
-    """Our masked pooling."""
-    return DiscMean(module.mask.shape[-1])
-
-
-def _orbit_pool(module: Any, path: str) -> nn.Module:
-    """Maximum over the channels of each field."""
-    sizes = {r.size for r in module.in_type.representations}
-    if len(sizes) != 1:
-        raise UnsupportedError(
-            f"{path}: GroupPooling over fields of sizes {sorted(sizes)}; wanted fields "
-            f"of one size"
-        )
-    return OrbitMaximum(int(sizes.pop()))
-
-
-def _own_export(module: Any, path: str) -> nn.Module:
-    """What escnn exports right itself: InnerBatchNorm, PointwiseMaxPool2D."""
-    exported: nn.Module = module.export()
-    return exported
-
-
-def _average_pool(module: Any, path: str) -> nn.Module:
-    """PointwiseAvgPool2D, for which escnn has no export."""
-    return nn.AvgPool2d(
-        module.kernel_size,
-        stride=module.stride,
-        padding=module.padding,
-        ceil_mode=module.ceil_mode,
+    wanted = ", ".join(sorted(k.__name__ for k in PLAIN))
+    return UnsupportedError(
+        f"{path}: escnn module {kind} cannot be collapsed; wanted one of {wanted} "
+        f"(replace it before training)"
     )
-
-
-def _global_pool(module: Any, path: str) -> nn.Module:
-    """PointwiseAdaptiveAvgPool2D; only a 1x1 output is deployed."""
-    return nn.AdaptiveAvgPool2d(module.output_size)
-
-
-def _identity(module: Any, path: str) -> nn.Module:
-    """Dropout and the like do nothing in evaluation mode."""
-    return nn.Identity()
 
 
 PLAIN: dict[type[nn.Module], Callable[[Any, str], nn.Module]] = {
-    LiftingConv: _expanded,
-    PointwiseConv: _expanded,
-    DepthwiseConv: _expanded,
-    BlockBatchNorm: _block_norm,
-    CircularMask: _mask,
-    MaskedMean: _mean,
-    enn.R2Conv: _r2conv,
-    enn.InnerBatchNorm: _own_export,
-    enn.ReLU: _relu,
-    enn.GroupPooling: _orbit_pool,
-    enn.PointwiseMaxPool2D: _own_export,
-    enn.PointwiseAvgPool2D: _average_pool,
-    enn.PointwiseAdaptiveAvgPool2D: _global_pool,
-    enn.PointwiseDropout: _identity,
-    enn.FieldDropout: _identity,
-    enn.IdentityModule: _identity,
+    LiftingConv: layers.expanded,
+    PointwiseConv: layers.expanded,
+    DepthwiseConv: layers.expanded,
+    BlockBatchNorm: norms.block_norm,
+    CircularMask: layers.disc_mask,
+    MaskedMean: layers.disc_mean,
+    enn.R2Conv: layers.r2conv,
+    enn.Linear: layers.linear,
+    enn.InnerBatchNorm: norms.inner_norm,
+    enn.IIDBatchNorm2d: norms.iid_norm,
+    enn.GNormBatchNorm: norms.affine,
+    enn.NormBatchNorm: norms.affine,
+    enn.ReLU: layers.relu,
+    enn.ELU: layers.elu,
+    enn.LeakyReLU: layers.leaky_relu,
+    enn.PointwiseNonLinearity: layers.pointwise,
+    enn.MaskModule: layers.weight_map,
+    enn.GroupPooling: layers.orbit_pool,
+    enn.PointwiseMaxPool2D: layers.own_export,
+    enn.PointwiseAvgPool2D: layers.average_pool,
+    enn.PointwiseAvgPoolAntialiased2D: layers.blur,
+    enn.PointwiseMaxPoolAntialiased2D: layers.blurred_maximum,
+    enn.PointwiseAdaptiveAvgPool2D: layers.adaptive_average,
+    enn.PointwiseAdaptiveMaxPool2D: layers.adaptive_maximum,
+    enn.R2Upsampling: layers.own_export,
+    enn.DisentangleModule: norms.affine,
+    enn.ReshuffleModule: norms.affine,
+    enn.RestrictionModule: layers.identity,
+    enn.PointwiseDropout: layers.identity,
+    enn.FieldDropout: layers.identity,
+    enn.IdentityModule: layers.identity,
 }

@@ -221,9 +221,9 @@ def runners(
 
             found[name] = OnnxRunner(data, threads=threads, pixels=pixels)
         else:
-            from mobileq_tflite.runner import Kernels, TfliteRunner
+            from mobileq_tflite.runner import TfliteRunner, kernels_of
 
-            every: tuple[Kernels, ...] = ("xnnpack", "builtin", "reference")
+            every = kernels_of(data)
             # Float kernels differ by rounding alone; the default one stands for all.
             for kernels in every if ".int8." in name else every[:1]:
                 found[f"{name}/{kernels}"] = TfliteRunner(

@@ -14,11 +14,12 @@ import numpy as np
 
 from mobileq.graph import nodes
 from mobileq.graph.base import Node
+from mobileq.graph.curves import Curve
 
 
 def node_kinds() -> dict[str, type[Node]]:
-    """Every kind of node that a file may hold, by name: those of `graph/nodes.py`."""
-    known = (getattr(nodes, name) for name in nodes.__all__)
+    """Every kind of node that a file may hold, by name."""
+    known = [Curve, *(getattr(nodes, name) for name in nodes.__all__)]
     return {
         kind.__name__: kind
         for kind in known

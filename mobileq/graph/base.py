@@ -49,11 +49,18 @@ class Padding:
         """Whether all four are equal."""
         return self.top == self.bottom == self.left == self.right
 
-    def grid(self, height: int, width: int, kernel: Shape, stride: int) -> Shape:
-        """Size of the output grid; floor division drops an incomplete last step."""
+    def grid(self, height: int, width: int, window: Shape, stride: int) -> Shape:
+        """Size of the output grid; floor division drops an incomplete last step.
+
+        Args:
+            height: Of the input.
+            width: Of the input.
+            window: (rows, columns) that a window spans, with its dilation.
+            stride: In both directions.
+        """
         return (
-            (height + self.top + self.bottom - kernel[0]) // stride + 1,
-            (width + self.left + self.right - kernel[1]) // stride + 1,
+            (height + self.top + self.bottom - window[0]) // stride + 1,
+            (width + self.left + self.right - window[1]) // stride + 1,
         )
 
 
@@ -72,7 +79,8 @@ class Node:
     name: str
     inputs: tuple[str, ...]
 
-    arity: ClassVar[int] = 1
+    arity: ClassVar[int | None] = 1
+    """Number of inputs; None for any number from 1 on."""
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Shape of the output for the shapes of the inputs; the same by default."""

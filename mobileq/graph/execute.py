@@ -2,8 +2,7 @@
 
 What quantizes and verifies a network computes with this one, so that it runs where
 torch is not installed, and gives the same bits whether or not it is. `interpret.py` has
-the definitions in torch, for what needs gradients; a test holds the two together. Nodes
-that are defined there alone are computed there, one by one.
+the definitions in torch, for what needs gradients; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mobileq.errors import GraphError, UnsupportedError
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.kernels import convolved, padded, window_max, window_mean
 from mobileq.graph.nodes import (
@@ -23,17 +23,21 @@ from mobileq.graph.nodes import (
     AveragePool,
     BatchNorm,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 
 Array = NDArray[Any]
@@ -137,6 +141,10 @@ def _apply(node: Node, inputs: list[Array]) -> Array:
             return x @ _like(node.weight, x).T + _like(node.bias, x)
         case Add():
             return x + inputs[1]
+        case Mul():
+            return np.asarray(x * inputs[1])
+        case Concat():
+            return np.concatenate(inputs, axis=1)
         case BatchNorm():
             factor = node.scale / np.sqrt(node.variance + node.eps)
             offset = node.shift - node.mean * factor
@@ -145,12 +153,14 @@ def _apply(node: Node, inputs: list[Array]) -> Array:
             return x.clip(0)
         case Relu6():
             return x.clip(0, 6)
+        case Curve():
+            return np.asarray(node.at(x), x.dtype)
         case Cap():
             return np.minimum(x, _per_channel(node.high, x))
         case SpatialMean():
             mask = _like(node.mask, x)
             return np.asarray((x * mask).sum((2, 3), keepdims=True) / mask.sum())
-        case Mask():
+        case Mask() | SoftMask():
             return x * _like(node.mask, x)
         case AveragePool():
             return window_mean(padded(x, node.padding), node.kernel, node.stride)
@@ -159,38 +169,25 @@ def _apply(node: Node, inputs: list[Array]) -> Array:
             return window_max(lowest, node.kernel, node.stride)
         case OrbitMax():
             return np.asarray(x.reshape(len(x), -1, node.block, *x.shape[2:]).max(2))
+        case Upsample():
+            rows, columns = (node.sources(size) for size in x.shape[2:])
+            return x[:, :, rows][:, :, :, columns]
         case Flatten():
             return x.reshape(len(x), -1)
-    return _by_torch(node, inputs)
+    raise UnsupportedError(f"{type(node).__name__} {node.name!r}: cannot be computed")
 
 
 def _conv(node: Conv, x: Array) -> Array:
     """Convolve with any padding."""
     sums = convolved(
-        padded(x, node.padding), node.weight, stride=node.stride, groups=node.groups
+        padded(x, node.padding),
+        node.weight,
+        stride=node.stride,
+        groups=node.groups,
+        dilation=node.dilation,
     )
     sums += _per_channel(node.bias, x)
     return sums
-
-
-def _by_torch(node: Node, inputs: list[Array]) -> Array:
-    """Compute a node that only the other executor knows.
-
-    Raises:
-        UnsupportedError: it does not, or torch is not installed.
-    """
-    try:
-        import torch
-    except ImportError as error:
-        raise UnsupportedError(
-            f"{type(node).__name__} {node.name!r}: computed by torch, which is not "
-            f"installed; wanted it (pip install torch)"
-        ) from error
-    from mobileq.graph import interpret
-
-    with torch.inference_mode():
-        tensors = [torch.tensor(values) for values in inputs]
-        return np.asarray(interpret.apply(node, tensors).numpy())
 
 
 def _like(values: NDArray[np.generic], x: Array) -> Array:

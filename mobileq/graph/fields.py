@@ -15,7 +15,8 @@ what it does to the channels is exact too, what it does to the grid takes interp
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +172,47 @@ def trivial_fields(
     generators = tuple(Generator(turns, flip, order) for turns, flip in motions)
     step = order if rotations_of(group) > 1 else None
     return FieldBlocks(group, order, generators, step)
+
+
+def direct_sum(parts: Sequence[FieldBlocks]) -> FieldBlocks:
+    """Fields side by side, as channels of joined tensors are.
+
+    What one of them does not have (a generator, the step), the sum does not have.
+    """
+    first = parts[0]
+    starts = np.cumsum([0, *(part.channels for part in parts)])
+    numbers = np.cumsum([0, *(part.num_blocks for part in parts)])
+    block = [n + part.block for n, part in zip(numbers[:-1], parts, strict=True)]
+    same = all(part.group == first.group for part in parts)
+    generators: list[Generator] = []
+    if same and all(part.motions == first.motions for part in parts):
+        for index, (turns, mirrored) in enumerate(first.motions):
+            sources = [part.generators[index].source for part in parts]
+            generators.append(Generator(turns, mirrored, _moved(starts, sources)))
+    known = [part.step for part in parts if part.step is not None]
+    step = _moved(starts, known) if same and len(known) == len(parts) else None
+    group = first.group if same else NO_GROUP
+    return FieldBlocks(group, np.concatenate(block), tuple(generators), step)
+
+
+def shared(first: FieldBlocks, second: FieldBlocks) -> FieldBlocks:
+    """Fields of a sum or product: those of both, or blocks that nothing permutes."""
+    if first.same_as(second):
+        return first
+    return without_action(first)
+
+
+def without_action(fields: FieldBlocks) -> FieldBlocks:
+    """The same blocks; nothing is said of what the group does to their channels."""
+    return replace(fields, generators=(), step=None)
+
+
+def _moved(
+    starts: NDArray[np.int64], sources: Sequence[NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """One permutation of several, of channels from `starts` on."""
+    pairs = zip(starts[:-1], sources, strict=True)
+    return np.concatenate([start + source for start, source in pairs])
 
 
 def rotations_of(group: str) -> int:

@@ -9,8 +9,19 @@ from types import MappingProxyType
 import numpy as np
 
 from mobileq.errors import GraphError
-from mobileq.graph.fields import FieldBlocks, trivial_fields
-from mobileq.graph.nodes import Conv, Flatten, Input, Linear, Node, OrbitMax, Shape
+from mobileq.graph.fields import FieldBlocks, direct_sum, shared, trivial_fields
+from mobileq.graph.nodes import (
+    Add,
+    Concat,
+    Conv,
+    Flatten,
+    Input,
+    Linear,
+    Mul,
+    Node,
+    OrbitMax,
+    Shape,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +36,9 @@ class Graph:
     nodes: tuple[Node, ...]
     output: str
     _by_name: Mapping[str, Node] = field(init=False, repr=False)
+    _fields: dict[str, FieldBlocks] = field(
+        init=False, repr=False, default_factory=dict
+    )
     shapes: Mapping[str, Shape] = field(init=False, repr=False)
     """Shape of every tensor by name: (C, H, W), or (F,) if flat."""
 
@@ -45,9 +59,10 @@ class Graph:
                     f"{kind} {node.name!r} is node {index}; wanted one Input, the first"
                 )
             missing = [name for name in node.inputs if name not in by_name]
-            if missing or len(node.inputs) != node.arity:
+            arity = max(1, len(node.inputs)) if node.arity is None else node.arity
+            if missing or len(node.inputs) != arity:
                 raise GraphError(
-                    f"{kind} {node.name!r} reads {node.inputs}; wanted {node.arity} "
+                    f"{kind} {node.name!r} reads {node.inputs}; wanted {arity} "
                     f"tensors that come before it"
                 )
             by_name[node.name] = node
@@ -84,7 +99,17 @@ class Graph:
         node = self[name]
         if isinstance(node, Input | Conv):
             return node.fields
-        above = self.fields(node.inputs[0])
+        if name not in self._fields:
+            self._fields[name] = self._found_fields(node)
+        return self._fields[name]
+
+    def _found_fields(self, node: Node) -> FieldBlocks:
+        """Fields of a tensor, from those of what it is made of."""
+        name, above = node.name, self.fields(node.inputs[0])
+        if isinstance(node, Concat):
+            return direct_sum([self.fields(source) for source in node.inputs])
+        if isinstance(node, Add | Mul):
+            return shared(above, self.fields(node.inputs[1]))
         if isinstance(node, OrbitMax):
             return above.invariant(self.shapes[name][0])
         if isinstance(node, Linear):

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mobileq.errors import GraphError, UnsupportedError
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
@@ -20,18 +21,22 @@ from mobileq.graph.nodes import (
     AveragePool,
     BatchNorm,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 
 
@@ -127,6 +132,10 @@ def apply(node: Node, inputs: list[Tensor]) -> Tensor:
             return F.linear(x, _like(node.weight, x), _like(node.bias, x))
         case Add():
             return x + inputs[1]
+        case Mul():
+            return x * inputs[1]
+        case Concat():
+            return torch.cat(inputs, dim=1)
         case BatchNorm():
             factor = node.scale / np.sqrt(node.variance + node.eps)
             offset = node.shift - node.mean * factor
@@ -135,12 +144,14 @@ def apply(node: Node, inputs: list[Tensor]) -> Tensor:
             return x.relu()
         case Relu6():
             return x.clamp(0, 6)
+        case Curve():
+            return _curve(node, x)
         case Cap():
             return x.minimum(_per_channel(node.high, x))
         case SpatialMean():
             mask = _like(node.mask, x)
             return (x * mask).sum((2, 3), keepdim=True) / mask.sum()
-        case Mask():
+        case Mask() | SoftMask():
             return x * _like(node.mask, x)
         case AveragePool():
             return F.avg_pool2d(_padded(x, node.padding, 0.0), node.kernel, node.stride)
@@ -149,6 +160,8 @@ def apply(node: Node, inputs: list[Tensor]) -> Tensor:
             return F.max_pool2d(padded, node.kernel, node.stride)
         case OrbitMax():
             return x.reshape(len(x), -1, node.block, *x.shape[2:]).amax(2)
+        case Upsample():
+            return upsampled(node, x)
         case Flatten():
             return x.flatten(1)
     raise UnsupportedError(
@@ -163,8 +176,25 @@ def _conv(node: Conv, x: Tensor) -> Tensor:
         _like(node.weight, x),
         _like(node.bias, x),
         stride=node.stride,
+        dilation=node.dilation,
         groups=node.groups,
     )
+
+
+def upsampled(node: Upsample, x: Tensor) -> Tensor:
+    """Repeat pixels of (B, C, H, W)."""
+    rows, columns = (torch.from_numpy(node.sources(n)) for n in x.shape[2:])
+    return x[:, :, rows][:, :, :, columns]
+
+
+def _curve(node: Curve, x: Tensor) -> Tensor:
+    """Apply a smooth activation."""
+    match node.kind:
+        case CurveKind.SIGMOID:
+            return x.sigmoid()
+        case CurveKind.ELU:
+            return F.elu(x)
+    return F.leaky_relu(x, node.slope)
 
 
 def _padded(x: Tensor, padding: Padding, value: float) -> Tensor:

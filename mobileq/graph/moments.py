@@ -13,15 +13,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     BatchNorm,
     Cap,
+    Concat,
     Conv,
     Input,
     Linear,
+    Mul,
     Node,
     OrbitMax,
     Relu,
@@ -136,6 +139,18 @@ def _statistics(node: Node, above: list[Statistics]) -> Statistics:
             return Statistics(
                 above[0].mean + above[1].mean, np.hypot(above[0].std, above[1].std)
             )
+        case Mul():
+            first, second = above
+            square = (first.std**2 + first.mean**2) * (second.std**2 + second.mean**2)
+            mean = first.mean * second.mean
+            return Statistics(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
+        case Concat():
+            return Statistics(
+                np.concatenate([part.mean for part in above]),
+                np.concatenate([part.std for part in above]),
+            )
+        case Curve():
+            return node.moments(above[0])
         case BatchNorm():
             return Statistics(node.shift, np.abs(node.scale))
         case OrbitMax():

@@ -1,7 +1,7 @@
 """The node types. Tensors are NCHW without the batch axis: (C, H, W), or (F,) if flat.
 
-    Input  Conv  BatchNorm  Linear  Add  Relu  Relu6  Cap  Mask  SpatialMean
-    AveragePool  MaxPool  OrbitMax  Flatten
+    Input  Conv  BatchNorm  Linear  Add  Mul  Concat  Relu  Relu6  Cap  Curve  Mask
+    SoftMask  SpatialMean  AveragePool  MaxPool  OrbitMax  Upsample  Flatten
 
 A node makes one tensor, and the tensor has the node's name.
 """
@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from mobileq.graph.arrays import frozen
 from mobileq.graph.base import NO_PADDING, Activation, Node, Padding, Shape
 from mobileq.graph.fields import FieldBlocks
+from mobileq.graph.joins import Concat, Mul
 from mobileq.graph.pools import (
     AveragePool,
     Flatten,
     Mask,
     MaxPool,
     OrbitMax,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 from mobileq.graph.statistics import Statistics
 
@@ -33,19 +36,23 @@ __all__ = [
     "AveragePool",
     "BatchNorm",
     "Cap",
+    "Concat",
     "Conv",
     "Flatten",
     "Input",
     "Linear",
     "Mask",
     "MaxPool",
+    "Mul",
     "Node",
     "OrbitMax",
     "Padding",
     "Relu",
     "Relu6",
     "Shape",
+    "SoftMask",
     "SpatialMean",
+    "Upsample",
 ]
 
 
@@ -65,7 +72,7 @@ class Input(Node):
     pixel_scale: float = 1 / 128
     pixel_zero: int = 128
 
-    arity: ClassVar[int] = 0
+    arity: ClassVar[int | None] = 0
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Its own shape."""
@@ -86,6 +93,7 @@ class Conv(Node):
         groups: 1, or the number of channels for a depthwise convolution.
         activation: Applied to the result.
         statistics: Of the result before the activation, where BatchNorm told them.
+        dilation: Pixels from one tap to the next, in both directions.
     """
 
     weight: NDArray[np.float64]
@@ -96,6 +104,7 @@ class Conv(Node):
     groups: int = 1
     activation: Activation = Activation.NONE
     statistics: Statistics | None = None
+    dilation: int = 1
 
     def __post_init__(self) -> None:
         """Freeze and check shapes.
@@ -116,7 +125,15 @@ class Conv(Node):
             f"{self.groups} groups",
             f"a divisor of {out}",
         )
-        self._expect(self.stride >= 1, f"stride {self.stride}", "1 or more")
+        for name in ("stride", "dilation"):
+            found = getattr(self, name)
+            self._expect(found >= 1, f"{name} {found}", "1 or more")
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns that the taps span."""
+        height, width = self.weight.shape[2:]
+        return (height - 1) * self.dilation + 1, (width - 1) * self.dilation + 1
 
     @property
     def depthwise(self) -> bool:
@@ -136,7 +153,7 @@ class Conv(Node):
             f"input {shape}",
             f"({self.in_channels}, H, W)",
         )
-        grid = self.padding.grid(shape[1], shape[2], self.weight.shape[2:], self.stride)
+        grid = self.padding.grid(shape[1], shape[2], self.window, self.stride)
         self._expect(min(grid) > 0, f"input {shape}", "one as large as the kernel")
         return (int(self.weight.shape[0]), *grid)
 
@@ -220,7 +237,7 @@ class Add(Node):
 
     activation: Activation = Activation.NONE
 
-    arity: ClassVar[int] = 2
+    arity: ClassVar[int | None] = 2
 
     def output_shape(self, *shapes: Shape) -> Shape:
         """Same as the inputs."""

@@ -76,6 +76,60 @@ class MaxPool(_Pool):
 
 
 @dataclass(frozen=True, eq=False)
+class SoftMask(Node):
+    """Multiply every channel by one map of weights.
+
+    Attributes:
+        mask: (H, W) float64, 0 to 1.
+    """
+
+    mask: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        """Freeze and check.
+
+        Raises:
+            GraphError: a weight is below 0, above 1 or not a number.
+        """
+        object.__setattr__(self, "mask", frozen(self.mask))
+        inside = bool(((self.mask >= 0) & (self.mask <= 1)).all())
+        self._expect(inside, "other weights", "0 to 1")
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """Same as the input."""
+        wanted = f"(C, {self.mask.shape[0]}, {self.mask.shape[1]})"
+        self._expect(shapes[0][1:] == self.mask.shape, f"input {shapes[0]}", wanted)
+        return shapes[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample(Node):
+    """Repeat every pixel `factor` times in both directions, and the border besides.
+
+    Attributes:
+        factor: Rows and columns that each pixel becomes.
+        edge: Further repetitions of the outermost pixels on all sides, 0 to `factor`.
+    """
+
+    factor: int
+    edge: int = 0
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C, factor * H + 2 * edge, factor * W + 2 * edge)."""
+        shape = shapes[0]
+        self._expect(len(shape) == 3, f"input {shape}", "(C, H, W)")
+        self._expect(self.factor >= 1, f"factor {self.factor}", "1 or more")
+        fits = 0 <= self.edge <= self.factor
+        self._expect(fits, f"edge {self.edge}", f"0 to {self.factor}")
+        return (shape[0], *(self.factor * n + 2 * self.edge for n in shape[1:]))
+
+    def sources(self, size: int) -> NDArray[np.int64]:
+        """Row that each output row is a copy of, for `size` rows (or columns)."""
+        places = np.arange(-self.edge, self.factor * size + self.edge)
+        return np.clip(places // self.factor, 0, size - 1)
+
+
+@dataclass(frozen=True, eq=False)
 class OrbitMax(Node):
     """Maximum over each run of `block` neighbouring channels.
 

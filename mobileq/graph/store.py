@@ -1,6 +1,6 @@
 """A graph as named arrays and plain values, and back, bit for bit.
 
-    {"output": "logits", "nodes": [{"kind": "Conv", "name": ..., "weight": {"array":
+    {"output": "logits", "nodes": [{"node": "Conv", "name": ..., "weight": {"array":
     "stem:weight"}, "stride": 2, ...}, ...]}
 
 What a node holds is read off the annotations of its dataclass, for writing and for
@@ -69,7 +69,7 @@ def graph_to_tensors(graph: Graph) -> tuple[dict[str, NDArray[Any]], dict[str, A
                 f"of {', '.join(known)}"
             )
         values = writer.encode(node, type(node), node.name)
-        plain.append({"kind": kind, **values})
+        plain.append({"node": kind, **values})
     return writer.arrays, {"output": graph.output, "nodes": plain}
 
 
@@ -92,13 +92,13 @@ def graph_from_tensors(arrays: Arrays, plain: object) -> Graph:
     made: list[Node] = []
     for index, entry in enumerate(listed):
         where = f"node {index}"
-        kind = entry.get("kind") if isinstance(entry, dict) else None
+        kind = entry.get("node") if isinstance(entry, dict) else None
         if not isinstance(kind, str) or kind not in known:
             raise GraphError(
-                f"{where}: kind is {_short(kind)}; wanted one of {', '.join(known)} "
+                f"{where}: is {_short(kind)}; wanted one of {', '.join(known)} "
                 f"(install a newer mobileq)"
             )
-        values = {key: value for key, value in entry.items() if key != "kind"}
+        values = {key: value for key, value in entry.items() if key != "node"}
         made.append(reader.decode(values, known[kind], where))
     output = reader.decode(content["output"], str, "output")
     if extra := sorted(set(arrays) - reader.used):

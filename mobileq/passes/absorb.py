@@ -38,6 +38,7 @@ from mobileq.graph.nodes import (
     Node,
     OrbitMax,
     SpatialMean,
+    Upsample,
 )
 from mobileq.passes.scaling import input_columns
 from mobileq.passes.snap import with_bias
@@ -131,6 +132,6 @@ def _passed(node: Node, arriving: list[Shift]) -> Shift | None:
             return orbits[:, 0] if (orbits == orbits[:, :1]).all() else None
         case Cap() if (arriving[0] < node.high).all():
             return arriving[0]
-        case SpatialMean() | Flatten():
+        case SpatialMean() | Flatten() | Upsample():
             return arriving[0]
     return None

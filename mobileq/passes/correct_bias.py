@@ -138,6 +138,7 @@ def _coverage(graph: Graph, node: Conv | Linear) -> NDArray[np.float64]:
     )
     shares = []
     for count, taps, before, size in sides:
-        at = np.arange(count)[:, None] * node.stride + np.arange(taps) - before
+        at = np.arange(count)[:, None] * node.stride - before
+        at = at + np.arange(taps) * node.dilation
         shares.append(((at >= 0) & (at < size)).mean(axis=0))
     return np.asarray(np.multiply.outer(*shares))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mobileq.graph.graph import Graph
 from mobileq.graph.moments import Moments
-from mobileq.graph.nodes import Conv, Linear, OrbitMax
+from mobileq.graph.nodes import Concat, Conv, Linear, Mul, OrbitMax
 from mobileq.passes.scaling import input_columns
 
 TINY = 1e-30
@@ -60,9 +60,16 @@ def importance(graph: Graph, moments: Moments) -> Importance:
             of[node.inputs[0]] += _passed_up(graph, node, share[node.name])
             continue
         for name in node.inputs:
-            if isinstance(node, OrbitMax):
+            if isinstance(node, Concat):
+                of[name] += own[: len(of[name])]
+                own = own[len(of[name]) :]
+            elif isinstance(node, OrbitMax):
                 # One channel of the orbit is the largest, each as often as another.
                 of[name] += np.repeat(own, node.block) / node.block
+            elif isinstance(node, Mul):
+                first, second = node.inputs
+                other = moments.after[second if name == first else first]
+                of[name] += own * (other.mean**2 + other.std**2)
             else:
                 of[name] += own
     return Importance(of, share)

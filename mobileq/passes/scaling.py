@@ -4,7 +4,8 @@ A tensor T may be replaced by T / s (s > 0, per channel) if whatever makes it di
 s and whatever reads it multiplies by s. A convolution does both with its weights. A
 node that acts on each channel alone and satisfies f(s x) = s f(x) (ReLU, Cap, Mask,
 pools) only hands the factor on; a sum needs the same factor on both inputs and its
-output; an orbit maximum the same factor on all channels of an orbit. All channels of a
+output; an orbit maximum the same factor on all channels of an orbit; a product hands
+on none. All channels of a
 field block have one factor, because a factor of its own for each would break the
 symmetry.
 
@@ -32,6 +33,7 @@ from mobileq.graph.nodes import (
     Add,
     AveragePool,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
@@ -41,11 +43,16 @@ from mobileq.graph.nodes import (
     Node,
     OrbitMax,
     Relu,
+    SoftMask,
+    Upsample,
 )
 
 Labels = NDArray[np.int64]
 
-PASSES_ON = (Add, AveragePool, Cap, Flatten, Mask, MaxPool, OrbitMax, Relu)
+PASSES_ON = (
+    *(Add, AveragePool, Cap, Concat, Flatten, Mask, MaxPool, OrbitMax, Relu),
+    *(SoftMask, Upsample),
+)
 """Nodes (SpatialMean is a Mask) whose output has the factors of their inputs."""
 
 
@@ -105,7 +112,10 @@ def _equal(
     # Each channel with the first one of its block.
     first = np.unique(block, return_index=True)[1]
     pairs = [(own[first[block]], own)]
-    if isinstance(node, PASSES_ON):
+    if isinstance(node, Concat):
+        sources = np.concatenate([channel[name] for name in node.inputs])
+        pairs.append((own, sources))
+    elif isinstance(node, PASSES_ON):
         for name in node.inputs:
             # An orbit maximum reads several channels for each that it makes.
             repeats = len(channel[name]) // len(own)

@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.proof.checks import (
+    Unreadable,
+    border,
+    check_bias_scale,
+    common_shape,
+    joined_shape,
+)
 from mobileq.proof.elements import MOST_CHANNELS, MOST_ELEMENTS, Elements, unknown
 from mobileq.proof.program import (
     POINT,
-    Axis,
     Concat,
     Convolve,
     MaxWindow,
@@ -20,19 +26,10 @@ from mobileq.proof.program import (
     Operator,
     Pad,
     Pointwise,
+    Sample,
     Shape,
     Windows,
 )
-
-BIAS_ROUNDING = 1e-6
-"""Relative: a bias scale is the product of two float32 scales, rounded."""
-
-
-class Unreadable(Exception):
-    """Nothing can be proven about an operator, which becomes an `Opaque` one.
-
-    The message is a clause that says why.
-    """
 
 
 class Builder:
@@ -154,16 +151,7 @@ class Builder:
         Raises:
             Unreadable: the integers of its bias are not units of its sums.
         """
-        if "bias scale" in numbers:
-            found = numbers["bias scale"]
-            wanted = input_scale * numbers["weight scale"]
-            wrong = np.flatnonzero(np.abs(found - wanted) > BIAS_ROUNDING * wanted)
-            for channel in wrong[:1]:
-                raise Unreadable(
-                    f"the bias scale of channel {channel} is {found[channel]:.9g}; "
-                    f"wanted the product of the scales of input and weight, "
-                    f"{wanted[channel]:.9g}"
-                )
+        check_bias_scale(numbers, input_scale)
         shape = (len(filters), windows.rows.count, windows.columns.count)
         integers = filters.astype(np.int64)
         self.add(
@@ -184,23 +172,41 @@ class Builder:
         Args:
             name: Of its result.
             kind: As the file calls it.
-            above: Name of its input.
+            above: Its input.
             amounts: (4, 2) points before and after, for each axis of the format.
 
         Raises:
             Unreadable: the border is not one of the grid.
         """
         channels, *grid = self.shape(above)
-        first = 1 if self._channels_last else 2
-        other = np.delete(amounts, (first, first + 1), axis=0)
-        if amounts.shape != (4, 2) or other.any() or (amounts < 0).any():
-            raise Unreadable("it pads other axes than those of the grid")
-        rows, columns = (
-            Axis(size, size + int(pair.sum()), 1, before=int(pair[0]))
-            for size, pair in zip(grid, amounts[first : first + 2], strict=True)
-        )
-        shape = (channels, rows.count, columns.count)
-        self.add(Pad(name, kind, (above,), shape, Windows(rows, columns)))
+        windows = border(grid, amounts, first=1 if self._channels_last else 2)
+        shape = (channels, windows.rows.count, windows.columns.count)
+        self.add(Pad(name, kind, (above,), shape, windows))
+
+    def add_sample(
+        self,
+        name: str,
+        kind: str,
+        above: str,
+        rows: NDArray[np.int64],
+        columns: NDArray[np.int64],
+    ) -> None:
+        """Append a `Sample`, whose input must not be flat (`Unreadable`)."""
+        if above in self.flat:
+            raise Unreadable("its input has no grid")
+        shape = (self.shape(above)[0], len(rows), len(columns))
+        self.add(Sample(name, kind, (above,), shape, rows, columns))
+
+    def _spread(self, name: str, shape: Shape) -> str:
+        """Name of a tensor, or of its only place at every place of a grid."""
+        if self.shape(name) == shape:
+            return name
+        spread = f"{name} (spread)"
+        while self.known(spread):
+            spread += "_"
+        rows, columns = (np.zeros(size, np.int64) for size in shape[1:])
+        self.add_sample(spread, "spread", name, rows, columns)
+        return spread
 
     def add_pointwise(
         self,
@@ -218,12 +224,10 @@ class Builder:
             constants: (C, H, W) or broadcast to it, by name.
 
         Raises:
-            Unreadable: inputs or constants do not have one shape.
+            Unreadable: inputs or constants have other shapes than one, or (C, 1, 1).
         """
-        shapes = {self.shape(source) for source in inputs}
-        if len(shapes) != 1:
-            raise Unreadable(f"its inputs have shapes {sorted(shapes)}; wanted one")
-        shape = shapes.pop()
+        shape = common_shape([self.shape(source) for source in inputs])
+        inputs = [self._spread(source, shape) for source in inputs]
         for values in constants.values():
             if np.broadcast_shapes(values.shape, shape) != shape:
                 raise Unreadable(f"a constant of shape {values.shape} does not fit it")
@@ -250,12 +254,7 @@ class Builder:
         shapes = [self.shape(source) for source in inputs]
         flat = {source in self.flat for source in inputs}
         last = self._channels_last or True in flat
-        rank = 2 if True in flat else 4
-        grids = {shape[1:] for shape in shapes}
-        channels = rank - 1 if last else 1
-        if len(grids) != 1 or len(flat) != 1 or axis % rank != channels:
-            raise Unreadable("it joins other axes than the channels")
-        shape = (sum(one[0] for one in shapes), *shapes[0][1:])
+        shape = joined_shape(shapes, axis, flat=flat, channels_last=last)
         self.add(Concat(name, kind, tuple(inputs), shape), flat=True in flat)
 
     def add_opaque(

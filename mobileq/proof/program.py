@@ -5,6 +5,7 @@
     Pointwise   anything done to each value by itself: sums of tensors, masks, rounding
     MaxWindow   maximum over windows of the grid
     Pad         a constant border
+    Sample      copied places of the grid: repeated pixels, borders, a value spread out
     Regroup     maximum over channels of a pixel, or a new order of all elements
     Concat      channels of several tensors
     Opaque      anything else; it is proven only behind the last change
@@ -140,6 +141,19 @@ class Pad(Operator):
     """A border of one constant; its windows have one point and may lie outside."""
 
     windows: Windows
+
+
+@dataclass(frozen=True, eq=False)
+class Sample(Operator):
+    """Each place of the result is a copy of one of the input, channel by channel.
+
+    Attributes:
+        rows: (H',) row that each row is copied from.
+        columns: (W',) column that each column is copied from.
+    """
+
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

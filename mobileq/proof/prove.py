@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from mobileq.proof.motions import CHECKED, Motion
 from mobileq.proof.program import Convolve, Operator, Program, Source
-from mobileq.proof.rules import Asymmetric, Channels, Part, parts, source_channels
+from mobileq.proof.rules import Channels, Part, parts, source_channels
+from mobileq.proof.sampling import Asymmetric
 from mobileq.proof.witness import Witness, find_witness
 
 ACCUMULATOR = 2**31

@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from mobileq.proof.motions import Motion
 from mobileq.proof.program import (
-    Axis,
     Concat,
     Convolve,
     MaxWindow,
@@ -35,14 +34,16 @@ from mobileq.proof.program import (
     Pad,
     Pointwise,
     Regroup,
+    Sample,
     Shape,
     Source,
-    Windows,
 )
-
-
-class Asymmetric(Exception):
-    """A motion cannot pass an operator; the message is a clause that says why."""
+from mobileq.proof.sampling import (
+    Asymmetric,
+    check_grid,
+    check_sample,
+    check_windows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,10 @@ def parts(
                 *_constants(operator.constants, motion),
             )
         case MaxWindow() | Pad():
-            _check_windows(operator.windows, motion)
+            check_windows(operator.windows, motion)
+            return _read(inputs, motion)
+        case Sample():
+            check_sample(operator, *inputs[0].shape[1:], motion)
             return _read(inputs, motion)
         case Regroup():
             return (_regroup(operator, inputs[0], motion),)
@@ -137,7 +141,7 @@ def source_channels(source: Source, motions: Sequence[Motion]) -> Channels:
 
 def _convolve(operator: Convolve, above: Channels, motion: Motion) -> tuple[Part, ...]:
     """Filters, and the numbers of each channel."""
-    _check_windows(operator.windows, motion)
+    check_windows(operator.windows, motion)
     weight, out = operator.weight, len(operator.weight)
     if motion.exchanges_axes and weight.shape[2] != weight.shape[3]:
         raise Asymmetric(f"the kernel is {weight.shape[2]}x{weight.shape[3]}")
@@ -213,7 +217,7 @@ def _regroup(operator: Regroup, above: Channels, motion: Motion) -> Part:
         read = above.labels[operator.members]
         moved = above.sources[motion][read]
         return Part("maximum of channels", _as_sets(read), _as_sets(moved), ("member",))
-    _check_grid(height, width, motion)
+    check_grid(height, width, motion)
     places = np.arange(height * width).reshape(height, width)
     channel, place = np.divmod(operator.members, height * width)
     labels = above.labels[channel]
@@ -241,48 +245,3 @@ def _concat(operator: Concat, inputs: Sequence[Channels], motion: Motion) -> Par
         moved.append(np.stack([tensor, turned], axis=1))
     axes = ("tensor and channel",)
     return Part("source", np.concatenate(rows), np.concatenate(moved), axes)
-
-
-def _check_grid(height: int, width: int, motion: Motion) -> None:
-    """Check that a motion maps a grid onto itself.
-
-    Raises:
-        Asymmetric: it is not square.
-    """
-    if motion.exchanges_axes and height != width:
-        raise Asymmetric(f"the grid is {height}x{width}, not square")
-
-
-def _check_windows(windows: Windows, motion: Motion) -> None:
-    """Check that a motion maps windows onto windows.
-
-    With C[p] the centre of the window at output p, that is C[L p] = L C[p].
-
-    Raises:
-        Asymmetric: it does not.
-    """
-    rows, columns = windows.rows, windows.columns
-    _check_grid(rows.size, columns.size, motion)
-    _check_grid(rows.count, columns.count, motion)
-    if motion.exchanges_axes and rows.dilation != columns.dilation:
-        raise Asymmetric(f"dilation is {rows.dilation}x{columns.dilation}")
-    if motion.exchanges_axes and rows.kernel != columns.kernel:
-        raise Asymmetric(f"the window is {rows.kernel}x{columns.kernel}")
-    axes = (rows, columns)
-    for axis, line in zip(axes, motion.matrix, strict=True):
-        # Each coordinate of L p is one of p, or its negative: the other way round.
-        (other,) = np.flatnonzero(line)
-        sign = int(line[other])
-        if not np.array_equal(axis.centres[::sign], sign * axes[other].centres):
-            raise Asymmetric(
-                f"its windows are not sampled symmetrically: {_sides(rows)} above and "
-                f"below, {_sides(columns)} left and right (stride {rows.stride} on "
-                f"{rows.size}x{columns.size} points, padding {rows.before} at the top "
-                f"and {columns.before} at the left)"
-            )
-
-
-def _sides(axis: Axis) -> str:
-    """How far the first and the last window reach beyond the grid, both ways."""
-    last = (axis.count - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
-    return f"{axis.before} and {last - axis.before - axis.size}"

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from mobileq.errors import GraphError, UnsupportedError
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 from mobileq.quant.affine import Affine
+from mobileq.quant.curves import SIGMOID_OUTPUT
 from mobileq.quant.spec import QuantSpec
 
 ADD_SHIFT = 20
@@ -35,8 +43,11 @@ LARGEST_FACTOR = 256
 """XNNPACK refuses a whole file for a layer whose input scale * weight scale / output
 scale is this or more (convolution-nhwc.c, fully-connected-nc.c)."""
 
-PASSES_THROUGH = (Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6, Cap)
-"""Nodes whose output has the affine map of their input: they only select or clip."""
+PASSES_THROUGH = (
+    *(Mask, SoftMask, MaxPool, OrbitMax, Upsample, Flatten),
+    *(Relu, Relu6, Cap),
+)
+"""Nodes whose output has the affine map of their input: they select, clip or weigh."""
 
 
 def require_consistent(graph: Graph, spec: QuantSpec) -> None:
@@ -64,6 +75,10 @@ def require_consistent(graph: Graph, spec: QuantSpec) -> None:
             _require_equal(node, spec, spec.activations[node.inputs[0]])
         elif isinstance(node, Add):
             _require_close(node, spec)
+        elif isinstance(node, Curve) and node.kind is CurveKind.SIGMOID:
+            _require_equal(node, spec, SIGMOID_OUTPUT)
+        elif isinstance(node, Mul | Concat | Curve):
+            _require_finer(node, spec)
         elif isinstance(node, Input):
             scale, zero = float(np.float32(node.pixel_scale)), node.pixel_zero - 128
             _require_equal(node, spec, Affine(scale, zero))
@@ -71,7 +86,7 @@ def require_consistent(graph: Graph, spec: QuantSpec) -> None:
 
 def _require_deployable(node: Node, graph: Graph) -> None:
     """Refuse what a pass should have rewritten."""
-    kinds = (Input, Conv, Linear, Add, *PASSES_THROUGH)
+    kinds = (Input, Conv, Linear, Add, Mul, Concat, Curve, *PASSES_THROUGH)
     if not isinstance(node, kinds) or isinstance(node, SpatialMean):
         raise UnsupportedError(
             f"{_label(node)}: has no integer counterpart; wanted a deployable graph "
@@ -136,6 +151,18 @@ def _require_close(node: Add, spec: QuantSpec) -> None:
         raise GraphError(
             f"{_label(node)}: its inputs are {found / 2:.3g} times as coarse as its "
             f"output; wanted less than 2^19 (estimate the ranges again)"
+        )
+
+
+def _require_finer(node: Mul | Concat | Curve, spec: QuantSpec) -> None:
+    """Bound the factor by which a product or a joined tensor is rescaled."""
+    scales = [spec.activations[name].scale for name in node.inputs]
+    step = math.prod(scales) if isinstance(node, Mul) else max(scales)
+    factor = step / spec.activations[node.name].scale
+    if factor >= LARGEST_FACTOR:
+        raise GraphError(
+            f"{_label(node)}: its values are multiplied by {factor:.3g}; wanted less "
+            f"than {LARGEST_FACTOR}, the limit of XNNPACK (estimate the ranges again)"
         )
 
 

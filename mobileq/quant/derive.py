@@ -7,16 +7,32 @@ et al. 2018, arXiv:1712.05877; LiteRT 8-bit specification).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Activation, Add, Conv, Input, Linear
+from mobileq.graph.nodes import (
+    Activation,
+    Add,
+    Concat,
+    Conv,
+    Input,
+    Linear,
+    Mask,
+    MaxPool,
+    Mul,
+    OrbitMax,
+    SoftMask,
+    Upsample,
+)
 from mobileq.graph.spec import Stage, check
 from mobileq.quant.affine import QMIN, Affine
-from mobileq.quant.ranges import Range
+from mobileq.quant.curves import SIGMOID_OUTPUT
+from mobileq.quant.ranges import Range, own_range
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 
 BIAS_LIMIT = 2.0**30
@@ -37,7 +53,7 @@ def derive_spec(
 
     Args:
         graph: Deployable, orbits snapped.
-        ranges: Of each Input, Conv, Linear and Add, by name.
+        ranges: Of each Input, Conv, Linear, Add, Mul, Concat and Curve, by name.
         per_channel: One weight scale per output channel, tied per block.
         bits: Of the weights, 2 to 8; fewer than 8 use a part of int8.
 
@@ -45,6 +61,7 @@ def derive_spec(
         GraphError: the graph is not deployable.
     """
     check(graph, Stage.DEPLOYABLE)
+    ranges = _joined(graph, ranges)
     activations: dict[str, Affine] = {}
     layers: dict[str, QuantizedLayer] = {}
     for node in graph.nodes:
@@ -65,9 +82,45 @@ def derive_spec(
             coarsest = max(activations[name].scale for name in node.inputs)
             wanted = _affine(ranges[node.name], node.activation, coarsest)
             activations[node.name] = _coarsened(wanted, coarsest)
+        elif isinstance(node, Curve) and node.kind is CurveKind.SIGMOID:
+            activations[node.name] = SIGMOID_OUTPUT
+        elif isinstance(node, Concat | Mul | Curve):
+            parts = [activations[name].scale for name in node.inputs]
+            # Of a product, the step of the sums is the product of both steps.
+            step = math.prod(parts) if isinstance(node, Mul) else max(parts)
+            wanted = _affine(ranges[node.name], Activation.NONE, max(parts))
+            activations[node.name] = _coarsened(wanted, step)
         else:
             activations[node.name] = activations[node.inputs[0]]
     return QuantSpec(activations, layers)
+
+
+def _joined(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Range]:
+    """Ranges in which tensors that only a Concat reads have the range of the whole.
+
+    Their integers then mean the same before and after, and nothing is rounded twice.
+    """
+    found = dict(ranges)
+    for node in reversed(graph.nodes):
+        if not isinstance(node, Concat):
+            continue
+        for name in node.inputs:
+            reader, maker = node.name, graph[name]
+            while _alone(graph, maker.name, reader) and isinstance(maker, _COPIES):
+                reader, maker = maker.name, graph[maker.inputs[0]]
+            if _alone(graph, maker.name, reader) and own_range(maker):
+                found[maker.name] = found[node.name]
+    return found
+
+
+def _alone(graph: Graph, name: str, reader: str) -> bool:
+    """Whether one node alone reads a tensor."""
+    found = graph.only_consumer(name)
+    return found is not None and found.name == reader
+
+
+_COPIES = (Mask, MaxPool, OrbitMax, SoftMask, Upsample)
+"""Nodes whose values are those of their input, or weighed ones."""
 
 
 def _affine(wanted: Range, activation: Activation, scale_above: float) -> Affine:

@@ -15,10 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.graph.nodes import Activation, Cap
+from mobileq.graph.nodes import Activation, Cap, SoftMask
 from mobileq.quant.affine import QMAX, QMIN, Affine
 
 INT32_MAX = 2**31 - 1
+
+SOFT_STEP = float(np.float32(1 / QMAX))
+"""Real size of one step of a soft mask's weights."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,12 @@ def cap_bounds(cap: Cap, affine: Affine) -> NDArray[np.int8]:
     """
     # A bound far beyond the range would overflow when it is divided by the scale.
     return affine.quantize(np.minimum(cap.high, affine.range[1]))
+
+
+def soft_mask(node: SoftMask) -> NDArray[np.int8]:
+    """(H, W) weights in steps of `SOFT_STEP`, 0 to 127; 1 and 0 are exact."""
+    steps: NDArray[np.int8] = np.rint(node.mask * QMAX).astype(np.int8)
+    return steps
 
 
 def _position(value: float, affine: Affine) -> int:

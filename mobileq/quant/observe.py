@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from mobileq.errors import RecipeError
 from mobileq.graph.execute import steps
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Add, Cap, Conv, Linear, Node
+from mobileq.graph.nodes import Cap, Conv
 from mobileq.quant.histogram import Histogram
 from mobileq.quant.pixels import batches, not_finite
-from mobileq.quant.ranges import Range, is_average, pixel_range, range_of
+from mobileq.quant.ranges import Range, is_average, own_range, pixel_range, range_of
 
 Method = Literal["min-max", "percentile", "mse"]
 
@@ -103,18 +103,13 @@ def _observe(
             name = step.node.name
             if isinstance(step.node, Cap) and _capped(graph, step.node.inputs[0]):
                 take(step.node.inputs[0], step.after)
-            elif _own(step.node) and not _capped(graph, name):
+            elif own_range(step.node) and not _capped(graph, name):
                 take(name, step.after)
-
-
-def _own(node: Node) -> bool:
-    """Whether a tensor has a range of its own that images decide."""
-    return isinstance(node, Conv | Linear | Add)
 
 
 def _capped(graph: Graph, name: str) -> bool:
     """Whether only a Cap reads a layer, so that its range is that after the Cap."""
-    return _own(graph[name]) and isinstance(graph.only_consumer(name), Cap)
+    return own_range(graph[name]) and isinstance(graph.only_consumer(name), Cap)
 
 
 def _extremes(graph: Graph, pixels: NDArray[np.uint8]) -> dict[str, Ends]:

@@ -8,16 +8,27 @@ variances.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.errors import GraphError
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.moments import propagate
-from mobileq.graph.nodes import Activation, Add, Cap, Conv, Input, Linear, Node
+from mobileq.graph.nodes import (
+    Activation,
+    Add,
+    Cap,
+    Concat,
+    Conv,
+    Input,
+    Linear,
+    Mul,
+    Node,
+)
 from mobileq.graph.statistics import Statistics
 
 
@@ -68,7 +79,41 @@ def statistical_ranges(graph: Graph, *, sigmas: float = 6.0) -> dict[str, Range]
             if isinstance(node, Conv) and is_average(node):
                 found = _inside(found, range_of(graph, ranges, node.inputs[0]))
             ranges[node.name] = found
+        elif isinstance(node, Concat):
+            parts = [range_of(graph, ranges, name) for name in node.inputs]
+            ranges[node.name] = union(parts)
+        elif isinstance(node, Curve):
+            above = range_of(graph, ranges, node.inputs[0])
+            low, high = node.at(np.array([above.low, above.high])).tolist()
+            ranges[node.name] = Range(low, high, node.kind.value)
+        elif isinstance(node, Mul):
+            parts = [range_of(graph, ranges, name) for name in node.inputs]
+            values = before[node.name]
+            low = float((values.mean - sigmas * values.std).min())
+            high = float((values.mean + sigmas * values.std).max())
+            found = Range(low, high, f"mean +- {sigmas:g} sigma")
+            ranges[node.name] = _inside(found, _product(*parts))
     return ranges
+
+
+def union(parts: Sequence[Range]) -> Range:
+    """The smallest range that holds all of several."""
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    return Range(low, high, "union of what is joined")
+
+
+def _product(first: Range, second: Range) -> Range:
+    """All products of a value of one range and one of the other."""
+    ends = [a * b for a in (first.low, first.high) for b in (second.low, second.high)]
+    return Range(min(ends), max(ends), "product")
+
+
+def own_range(node: Node) -> bool:
+    """Whether a node's tensor has a range of its own, which its input's does not tell.
+
+    The input of the network has one too, that of its pixels.
+    """
+    return isinstance(node, Conv | Linear | Add | Mul | Concat | Curve)
 
 
 def pixel_range(node: Input) -> Range:

@@ -8,8 +8,9 @@ layer has fewer than 2^38 inputs per output. XNNPACK and the optimized kernels r
 differently; they may be one or two steps away, and nothing here describes them.
 
 Sources, in tensorflow/lite/kernels/internal/reference: integer_ops/conv.h,
-integer_ops/depthwise_conv.h, integer_ops/fully_connected.h, add.h; and kernel_util.cc,
-add.cc, activations.cc in tensorflow/lite/kernels for how scales become multipliers.
+integer_ops/depthwise_conv.h, integer_ops/fully_connected.h, integer_ops/mul.h, add.h,
+requantize.h; and kernel_util.cc, add.cc, mul.cc, quantize.cc, activations.cc in
+tensorflow/lite/kernels for how scales become multipliers.
 """
 
 from __future__ import annotations
@@ -20,30 +21,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.errors import GraphError, UnsupportedError
+from mobileq.graph.curves import Curve
 from mobileq.graph.graph import Graph
 from mobileq.graph.kernels import convolved, padded, window_max
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Relu,
     Relu6,
+    SoftMask,
+    Upsample,
 )
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import ADD_SHIFT, require_consistent
+from mobileq.quant.curves import curve_table
 from mobileq.quant.fixed_point import (
+    SOFT_STEP,
     Multiplier,
     activation_range,
     cap_bounds,
     round_away,
+    soft_mask,
     wrapped,
 )
 from mobileq.quant.spec import QuantSpec
@@ -136,6 +145,20 @@ def _apply(node: Node, inputs: list[Int8], spec: QuantSpec) -> Int8:
             return _linear(node, x, spec)
         case Add():
             return _add(node, inputs, spec)
+        case Mul():
+            return _mul(node, inputs, spec)
+        case Concat():
+            return _concat(node, inputs, spec)
+        case SoftMask():
+            weights = soft_mask(node).astype(np.int64)
+            products = weights * (x.astype(np.int64) - source.zero_point)
+            return _rescaled(products, source.scale, SOFT_STEP, source)
+        case Curve():
+            table = curve_table(node, source, spec.activations[node.name])
+            return np.asarray(table[x.astype(np.int64) - QMIN])
+        case Upsample():
+            rows, columns = (node.sources(n) for n in x.shape[2:])
+            return x[:, :, rows][:, :, :, columns]
         case Mask():
             zero = np.int8(source.zero_point)
             return np.where(node.mask.astype(bool), x, zero)
@@ -164,7 +187,13 @@ def _conv(node: Conv, x: Int8, spec: QuantSpec) -> Int8:
     source, result = spec.activations[node.inputs[0]], spec.activations[node.name]
     layer = spec.layers[node.name]
     centred = padded(x.astype(np.float64) - source.zero_point, node.padding)
-    sums = convolved(centred, layer.weight, stride=node.stride, groups=node.groups)
+    sums = convolved(
+        centred,
+        layer.weight,
+        stride=node.stride,
+        groups=node.groups,
+        dilation=node.dilation,
+    )
     # PopulateConvolutionQuantizationParams multiplies and divides in double, per
     # channel; a single scale is repeated.
     scales = layer.weight_scale.astype(np.float64)
@@ -198,6 +227,39 @@ def _add(node: Add, inputs: list[Int8], spec: QuantSpec) -> Int8:
         total += Multiplier.of(affine.scale / twice).apply(shifted)
     multiplier = Multiplier.of(twice / (2.0**ADD_SHIFT * result.scale))
     return _clipped(multiplier.apply(total), node.activation, result)
+
+
+def _mul(node: Mul, inputs: list[Int8], spec: QuantSpec) -> Int8:
+    """Multiply what stands for two real numbers, scale down once."""
+    first, second = (spec.activations[name] for name in node.inputs)
+    products = (inputs[0].astype(np.int64) - first.zero_point) * (
+        inputs[1].astype(np.int64) - second.zero_point
+    )
+    result = spec.activations[node.name]
+    return _rescaled(products, first.scale, second.scale, result)
+
+
+def _rescaled(
+    products: NDArray[np.int64], first: float, second: float, result: Affine
+) -> Int8:
+    """Products of integers of two scales, as integers of a third one (mul.h)."""
+    # mul.cc multiplies and divides the scales in float32.
+    scale = np.float32(first) * np.float32(second) / np.float32(result.scale)
+    scaled = Multiplier.of(float(scale)).apply(products)
+    return _clipped(scaled, Activation.NONE, result)
+
+
+def _concat(node: Concat, inputs: list[Int8], spec: QuantSpec) -> Int8:
+    """Channels side by side, brought to one scale first (requantize.h)."""
+    result, parts = spec.activations[node.name], []
+    for x, name in zip(inputs, node.inputs, strict=True):
+        affine = spec.activations[name]
+        if affine != result:
+            multiplier = Multiplier.of(affine.scale / result.scale)
+            moved = multiplier.apply(x.astype(np.int64) - affine.zero_point)
+            x = _clipped(moved, Activation.NONE, result)
+        parts.append(x)
+    return np.concatenate(parts, axis=1)
 
 
 def _clipped(scaled: NDArray[np.int64], activation: Activation, result: Affine) -> Int8:

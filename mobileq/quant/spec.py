@@ -73,8 +73,8 @@ class QuantSpec:
 
     Attributes:
         activations: Affine map of every tensor, by name. The input's is the pixel's:
-            int8 value = pixel - 128. Mask, MaxPool, OrbitMax, Flatten and standalone
-            Relu nodes share the map of their input.
+            int8 value = pixel - 128. Masks, MaxPool, OrbitMax, Upsample, Flatten and
+            standalone Relu nodes share the map of their input.
         layers: Integer weights of every Conv and Linear node, by name.
     """
 

@@ -157,7 +157,13 @@ def check_symmetry(
     for turns, mirrored in motions:
         moved = pixels[:, :, ::-1] if mirrored else pixels
         moved = np.ascontiguousarray(np.rot90(moved, turns, axes=(1, 2)))
-        changed += int((runner.outputs(moved) != wanted).any(axis=1).sum())
+        # A dense output moves with the image.
+        here = wanted
+        if wanted.ndim == 4:
+            here = wanted[..., ::-1] if mirrored else wanted
+            here = np.rot90(here, turns, axes=(2, 3))
+        differs = (runner.outputs(moved) != here).reshape(len(wanted), -1)
+        changed += int(differs.any(axis=1).sum())
     return Rung(
         runner.name,
         "itself, turned",

@@ -13,7 +13,7 @@ from mobileq.graph.nodes import (
     Mask,
     MaxPool,
     Node,
-    SpatialMean,
+    SoftMask,
 )
 
 
@@ -43,7 +43,7 @@ def asymmetry(graph: Graph) -> str | None:
 def _uneven(graph: Graph, node: Node) -> str | None:
     """What about one node treats two sides of the grid differently."""
     if isinstance(node, Conv | AveragePool | MaxPool):
-        kernel = node.weight.shape[2:] if isinstance(node, Conv) else node.kernel
+        kernel = node.window if isinstance(node, Conv) else node.kernel
         size = graph.shapes[node.inputs[0]][1]
         span = size + node.padding.top + node.padding.bottom - kernel[0]
         if not node.padding.symmetric or kernel[0] != kernel[1]:
@@ -53,7 +53,7 @@ def _uneven(graph: Graph, node: Node) -> str | None:
                 f"stride {node.stride} on {size} points leaves {span % node.stride} "
                 f"over, so the turned grid is sampled elsewhere"
             )
-    if isinstance(node, Mask | SpatialMean):
+    if isinstance(node, Mask | SoftMask):
         mask = node.mask
         if not (
             np.array_equal(mask, np.rot90(mask)) and np.array_equal(mask, mask[:, ::-1])

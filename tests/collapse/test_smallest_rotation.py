@@ -28,7 +28,7 @@ def drawn(gspace: GSpace2D, kinds: list[bool]) -> FieldType:
 
 def read(gspace: GSpace2D, field_type: FieldType) -> FieldBlocks:
     """Fields as the collapse reads them."""
-    return FieldReader(gspace).read(field_type, where="here")
+    return FieldReader(gspace).read(field_type)
 
 
 @given(
@@ -41,7 +41,7 @@ def test_the_step_is_what_escnn_does_to_the_fibres(
     """Channels go where `transform_fibers` puts them for the turn by 360/N degrees."""
     gspace = SPACES[name]
     field_type = drawn(gspace, kinds)
-    fields = READERS[name].read(field_type, where="here")
+    fields = READERS[name].read(field_type)
     assert fields.step is not None
     turn = 2 * np.pi / GroupName.parse(name).rotations
     (element,) = [
@@ -66,7 +66,7 @@ def test_the_step_is_what_escnn_does_to_the_fibres(
 def test_steps_add_up_to_the_exact_turn(name: str, kinds: list[bool]) -> None:
     """N / 4 steps are the quarter turn of the exact subgroup, and N of them nothing."""
     gspace = SPACES[name]
-    fields = READERS[name].read(drawn(gspace, kinds), where="here")
+    fields = READERS[name].read(drawn(gspace, kinds))
     assert fields.step is not None
     exact = fields.generators[0]
     order = np.arange(fields.channels)

@@ -102,7 +102,7 @@ def test_missing_fields_take_their_default() -> None:
     for name in ("stride", "padding", "groups", "activation", "statistics"):
         del conv[name]
     reader = store._Reader(arrays)
-    node = reader.decode({k: v for k, v in conv.items() if k != "kind"}, Conv, "node")
+    node = reader.decode({k: v for k, v in conv.items() if k != "node"}, Conv, "node")
     assert (node.stride, node.groups, node.statistics) == (1, 1, None)
 
 

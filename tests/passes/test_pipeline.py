@@ -17,7 +17,7 @@ from mobileq.graph.graph import Graph
 from mobileq.graph.interpret import outputs
 from mobileq.graph.nodes import BatchNorm, Conv, Input
 from mobileq.graph.spec import Stage, check
-from mobileq.passes.pipeline import DEPLOY, recipe_steps, run_pipeline
+from mobileq.passes.pipeline import DEPLOY, PREPARE, Step, recipe_steps, run_pipeline
 from mobileq.recipe import Recipe
 from support.handmade import random_conv
 from support.hostile import hostile_graph, logits_moved
@@ -25,6 +25,11 @@ from support.networks import normalized, random_network, random_pixels
 
 ONES = np.ones(3)
 IMAGE = Input("image", (), (3, 5, 5), trivial_fields(3))
+
+
+def _fails(graph: Graph) -> Graph:
+    """A pass that cannot do its work."""
+    raise UnsupportedError(f"{graph.output}: too much")
 
 
 @settings(max_examples=8)
@@ -77,9 +82,12 @@ def test_a_recipe_without_passes_only_finishes() -> None:
 
 def test_an_error_names_the_stages_before_it() -> None:
     """A pass that fails says what had been done."""
+    broken = Step("broken", _fails, Stage.FOLDED, Stage.FOLDED)
     norm = BatchNorm("n", ("image",), ONES, ONES, ONES, ONES, 1e-5)
-    with pytest.raises(UnsupportedError, match=r"\(stages before: collapsed\)$"):
-        run_pipeline(Graph((IMAGE, norm), "n"))
+    with pytest.raises(
+        UnsupportedError, match=r"\(stages before: collapsed, folded\)$"
+    ):
+        run_pipeline(Graph((IMAGE, norm), "n"), (PREPARE[0], broken))
 
 
 def test_a_later_error_names_more_stages() -> None:

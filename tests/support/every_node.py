@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from mobileq.graph.base import Node
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.fields import FieldBlocks, Generator, trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
@@ -15,20 +16,27 @@ from mobileq.graph.nodes import (
     AveragePool,
     BatchNorm,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
+    SoftMask,
     SpatialMean,
+    Upsample,
 )
 from mobileq.graph.statistics import Statistics
 from support.handmade import disc
+
+SIZE = 12
+"""Rows and columns behind the upsampling."""
 
 
 def everything(seed: int) -> Graph:
@@ -54,10 +62,11 @@ def everything(seed: int) -> Graph:
         real(4),
         blocks,
         2,
-        Padding(1, 2, 1, 2),
+        Padding(2, 3, 2, 3),
         1,
         Activation.RELU6,
         Statistics(real(4), np.abs(real(4))),
+        2,
     )
     nodes: list[Node] = [
         image,
@@ -71,12 +80,19 @@ def everything(seed: int) -> Graph:
         MaxPool("largest", ("mask",), (2, 2), 1, Padding(0, 1, 0, 1)),
         AveragePool("average", ("largest",), (3, 3), 1, Padding.even(1)),
         OrbitMax("orbit", ("average",), 4),
-        SpatialMean("mean", ("orbit",), disc(5)),
+        Upsample("larger", ("orbit",), 2, 1),
+        SoftMask("soft", ("larger",), rng.random((SIZE, SIZE))),
+        Curve("sigmoid", ("soft",), CurveKind.SIGMOID),
+        Curve("elu", ("soft",), CurveKind.ELU),
+        Curve("leaky", ("elu",), CurveKind.LEAKY_RELU, 0.1),
+        Mul("gated", ("leaky", "sigmoid")),
+        Concat("both", ("gated", "soft", "elu")),
+        SpatialMean("mean", ("both",), disc(SIZE)),
         Flatten("flat", ("mean",)),
         Linear(
             "logits",
             ("flat",),
-            real(2, 1),
+            real(2, 3),
             real(2),
             Activation.NONE,
             Statistics(real(2), np.abs(real(2))),

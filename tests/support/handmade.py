@@ -9,13 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.interpret import run
 from mobileq.graph.nodes import (
     Activation,
     Add,
-    Cap,
     Conv,
     Flatten,
     Input,
@@ -24,10 +24,10 @@ from mobileq.graph.nodes import (
     MaxPool,
     OrbitMax,
     Padding,
-    Relu,
-    Relu6,
 )
 from mobileq.quant.affine import Affine
+from mobileq.quant.consistency import PASSES_THROUGH
+from mobileq.quant.curves import SIGMOID_OUTPUT
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 
 
@@ -40,6 +40,7 @@ def random_conv(
     stride: int = 1,
     padding: Padding | None = None,
     groups: int = 1,
+    dilation: int = 1,
     activation: Activation = Activation.NONE,
 ) -> Conv:
     """A Conv node with random OIHW weights of `shape`, scaled to keep the variance."""
@@ -53,6 +54,7 @@ def random_conv(
         stride=stride,
         padding=Padding() if padding is None else padding,
         groups=groups,
+        dilation=dilation,
         activation=activation,
     )
 
@@ -157,8 +159,10 @@ def handmade_spec(graph: Graph, *, per_channel: bool = True) -> QuantSpec:
         if isinstance(node, Input):
             scale = float(np.float32(node.pixel_scale))
             activations[node.name] = Affine(scale, node.pixel_zero - 128)
-        elif isinstance(node, Mask | MaxPool | OrbitMax | Flatten | Relu | Relu6 | Cap):
+        elif isinstance(node, PASSES_THROUGH):
             activations[node.name] = activations[node.inputs[0]]
+        elif isinstance(node, Curve) and node.kind is CurveKind.SIGMOID:
+            activations[node.name] = SIGMOID_OUTPUT
         else:
             values = tensors[node.name]
             low, high = float(values.min()), float(values.max())

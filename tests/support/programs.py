@@ -23,6 +23,7 @@ from mobileq.proof.program import (
     Pointwise,
     Program,
     Regroup,
+    Sample,
     Source,
     Windows,
 )
@@ -83,6 +84,8 @@ def compute(operator: Operator, inputs: Sequence[Array]) -> Array:
             return np.asarray(flat[operator.members].max(axis=1))
         case Concat():
             return np.concatenate(inputs)
+        case Sample():
+            return inputs[0][:, operator.rows][:, :, operator.columns]
         case Opaque():
             every = np.concatenate([values.ravel() for values in inputs])
             rolled = [np.roll(every, n).cumsum() for n in range(operator.shape[0])]

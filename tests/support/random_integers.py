@@ -13,29 +13,36 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.graph.curves import Curve, CurveKind
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import (
     Activation,
     Add,
     Cap,
+    Concat,
     Conv,
     Flatten,
     Input,
     Linear,
     Mask,
     MaxPool,
+    Mul,
     Node,
     OrbitMax,
     Padding,
     Relu,
     Relu6,
+    SoftMask,
+    Upsample,
 )
 from mobileq.quant.affine import Affine
+from mobileq.quant.consistency import PASSES_THROUGH
+from mobileq.quant.curves import SIGMOID_OUTPUT
 from mobileq.quant.spec import QuantSpec
 from support.handmade import handmade_spec, mean_conv, random_conv
 
-KEEPS_AFFINE = (Input, Mask, MaxPool, OrbitMax, Flatten, Relu, Relu6, Cap)
+KEEPS_AFFINE = (Input, *PASSES_THROUGH)
 ACTIVATIONS = tuple(Activation)
 
 
@@ -92,7 +99,7 @@ def _random_node(rng: np.random.Generator, graph: Graph, name: str) -> Node:
     above = graph.output
     channels, height, width = graph.shapes[above]
     peers = [n for n, shape in graph.shapes.items() if shape == graph.shapes[above]]
-    match int(rng.integers(9)):
+    match int(rng.integers(15)):
         case 0:
             other = _any(rng, tuple(peers))
             return Add(name, (above, other), _any(rng, ACTIVATIONS))
@@ -106,6 +113,25 @@ def _random_node(rng: np.random.Generator, graph: Graph, name: str) -> Node:
             return OrbitMax(name, (above,), 2)
         case 4:
             return _any(rng, (Relu, Relu6))(name, (above,))
+        case 5:
+            gates = [
+                n for n, shape in graph.shapes.items() if shape == (channels, 1, 1)
+            ]
+            return Mul(name, (above, _any(rng, (*peers, *gates))))
+        case 6:
+            like = [n for n, s in graph.shapes.items() if s[1:] == (height, width)]
+            others = [_any(rng, tuple(like)) for _ in range(int(rng.integers(1, 3)))]
+            return Concat(name, (*others, above))
+        case 7:
+            return SoftMask(name, (above,), rng.random((height, width)))
+        case 8:
+            # The reference kernels have no ELU.
+            kind = _any(rng, (CurveKind.SIGMOID, CurveKind.LEAKY_RELU))
+            leaky = kind is CurveKind.LEAKY_RELU
+            return Curve(name, (above,), kind, float(rng.random()) if leaky else 0.0)
+        case 9 if max(height, width) <= 10:
+            factor = int(rng.integers(1, 4))
+            return Upsample(name, (above,), factor, int(rng.integers(0, factor + 1)))
     return _any_conv(rng, graph, name)
 
 
@@ -124,7 +150,9 @@ def _random_padding(rng: np.random.Generator, largest: int) -> Padding:
 def _any_conv(rng: np.random.Generator, graph: Graph, name: str) -> Conv:
     """Full, grouped, depthwise, or depthwise with several outputs per channel."""
     channels, height, width = graph.shapes[graph.output]
-    kernel = tuple(int(rng.integers(1, min(5, size) + 1)) for size in (height, width))
+    dilation = int(rng.integers(1, 3))
+    most = [min(5, (size - 1) // dilation + 1) for size in (height, width)]
+    kernel = tuple(int(rng.integers(1, size + 1)) for size in most)
     dividers = tuple(n for n in range(1, channels + 1) if channels % n == 0)
     groups = _any(rng, dividers)
     out = groups * int(rng.integers(1, 3)) * (2 if groups == 1 else 1)
@@ -134,6 +162,7 @@ def _any_conv(rng: np.random.Generator, graph: Graph, name: str) -> Conv:
         graph.output,
         (out, channels // groups, kernel[0], kernel[1]),
         stride=int(rng.integers(1, 3)),
+        dilation=dilation,
         padding=_random_padding(rng, min(kernel) - 1),
         groups=groups,
         activation=_any(rng, ACTIVATIONS),
@@ -149,6 +178,8 @@ def hostile_spec(graph: Graph, seed: int, *, per_channel: bool) -> QuantSpec:
         affine = spec.activations[node.name]
         if isinstance(node, KEEPS_AFFINE) and node.inputs:
             affine = activations[node.inputs[0]]
+        elif isinstance(node, Curve) and node.kind is CurveKind.SIGMOID:
+            affine = SIGMOID_OUTPUT
         elif not isinstance(node, Input):
             scale = float(np.float32(affine.scale * 2 ** rng.uniform(-2, 2)))
             scale = max(scale, _smallest_scale(node, spec, activations))
@@ -166,4 +197,6 @@ def _smallest_scale(
     steps = [activations[name].scale for name in node.inputs]
     if node.name in spec.layers:
         steps = [steps[0] * float(spec.layers[node.name].weight_scale.max())]
+    if isinstance(node, Mul):
+        steps = [steps[0] * steps[1]]
     return float(np.float32(max(max(steps) / 100, 1e-6)))
