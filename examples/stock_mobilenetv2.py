@@ -141,7 +141,7 @@ def logits_of(bundle: Bundle, name: str, task: Task) -> NDArray[np.float64]:
 def report(bundle: Bundle, task: Task) -> None:
     """Print a line for each file."""
     wanted = logits_of(bundle, "model.float.tflite", task)
-    for name in sorted(bundle.manifest["files"]):
+    for name in sorted(bundle.manifest["contract"]["files"]):
         found = logits_of(bundle, name, task)
         line = f"{name:20} same class as float: {agreement(found, wanted):7.2%}"
         if task.labels is not None:

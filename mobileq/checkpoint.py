@@ -203,6 +203,7 @@ def _read_torch(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Tens
 
     import torch
 
+    refuse_compressed(path, data)
     try:
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -226,6 +227,36 @@ def _read_torch(path: Path, data: bytes) -> tuple[dict[str, Any], dict[str, Tens
             f"package.module:function)"
         )
     return {k: v for k, v in content.items() if k != "weights"}, weights
+
+
+def refuse_compressed(path: Path, data: bytes) -> None:
+    """Check that a `.pt` file holds no more than its size.
+
+    torch stores its parts as they are. A part that is compressed can stand for a
+    thousand times the memory.
+
+    Args:
+        path: For messages.
+        data: The file; what is no zip archive is let through.
+
+    Raises:
+        CheckpointError: it holds compressed parts, or parts that overlap.
+    """
+    import io
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # damaged: torch says so
+    total = sum(part.file_size for part in parts)
+    stored = all(part.compress_type == zipfile.ZIP_STORED for part in parts)
+    if not stored or total > len(data):
+        raise CheckpointError(
+            f"{path}: its parts are compressed ({len(data):,} bytes stand for "
+            f"{total:,}); wanted a file as torch.save writes it (save it again)"
+        )
 
 
 def _read_safetensors(

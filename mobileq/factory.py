@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobileq.checkpoint import FORMAT, check_weights
+from mobileq.checkpoint import FORMAT, check_weights, refuse_compressed
 from mobileq.errors import CheckpointError, InputError, UnsupportedError
 
 if TYPE_CHECKING:
@@ -215,6 +215,7 @@ def _unpickled(path: Path, *, trust_pickle: bool) -> Any:
                 f'"{FORMAT}"'.encode() in data[: 8 + int.from_bytes(data[:8], "little")]
             )
             return {"format": FORMAT} if ours else tensors
+        refuse_compressed(path, data)
         return torch.load(
             io.BytesIO(data), map_location="cpu", weights_only=not trust_pickle
         )

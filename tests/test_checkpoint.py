@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import resource
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -286,3 +287,27 @@ def test_shipped_names_are_accepted_where_a_path_is() -> None:
     for name, path in shipped_checkpoints().items():
         assert resolve(name) == path
         assert load_checkpoint(name).source == name
+
+
+def test_a_zip_bomb_is_refused_before_it_is_opened(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    """A megabyte that stands for a gigabyte of zeros; nothing of it is unpacked."""
+    path = tmp_path / "bomb.pt"
+    save_checkpoint(tmp_path / "sound.pt", checkpoint)
+    with (
+        zipfile.ZipFile(tmp_path / "sound.pt") as sound,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bomb,
+    ):
+        for part in sound.infolist():
+            data = sound.read(part)
+            zeros = part.filename.endswith("data/0")
+            with bomb.open(part.filename, "w", force_zip64=True) as file:
+                for _ in range(64 if zeros else 1):
+                    file.write(bytes(2**24) if zeros else data)
+    assert path.stat().st_size < 2**21
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match=r"its parts are compressed .* stand for"):
+        load_checkpoint(path)
+    # In KiB; a gigabyte would be seen.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**18

@@ -22,6 +22,7 @@ from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
 from mobileq.cli.reproduce import app as reproduce
 from mobileq.cli.train import train
+from mobileq.cli.verify import verify
 from mobileq.errors import MobileqError
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ app.command()(train)
 app.command()(export)
 app.command()(collapse)
 app.command()(certify)
+app.command()(verify)
 app.command()(bench)
 app.command()(equivariance)
 app.command()(inspect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from mobileq.checkpoint import Checkpoint, load_checkpoint, resolve
 from mobileq.contract import Head
 from mobileq.errors import BundleError, CheckpointError, UnsupportedError
 from mobileq.graph.fields import NO_GROUP
+from mobileq.manifest import read_manifest
 from mobileq.models.spec import CONVENTIONAL
 from mobileq.quant.affine import Affine
+from mobileq.quant.heads import SCORES
 from mobileq.verify.headed import Unheaded
 from mobileq.verify.runner import PixelMap, Runner
 
@@ -87,27 +89,23 @@ def network_of_bundle(bundle: Bundle, name: str) -> Network:
     """Read a bundle's manifest.
 
     Raises:
-        BundleError: a key is missing or has an impossible value.
+        BundleError: an entry is missing or has an impossible value.
         UnsupportedError: the images are not square, or not RGB.
     """
-    manifest = bundle.manifest
-    try:
-        image = manifest["input"]
-        shape = [int(extent) for extent in image["shape"]]
-        pixels = PixelMap(float(image["pixel_scale"]), int(image["pixel_zero"]))
-        group, classes = str(manifest["group"]), int(manifest["classes"])
-        if group == NO_GROUP:
-            group = CONVENTIONAL
-        output = _output(manifest)
-        head = Head(manifest.get("contract", {}).get("head", Head.NONE.value))
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise BundleError(
-            f"{bundle.path}: incomplete manifest ({what}); wanted one that 'mobileq "
-            f"export' wrote (export again)"
-        ) from error
+    manifest = read_manifest(bundle)
+    image, group = manifest.input, manifest.group
+    if group == NO_GROUP:
+        group = CONVENTIONAL
+    pixels = PixelMap(image.pixel_scale, image.pixel_zero)
+    head, shape = Head(manifest.contract.head), image.shape
+    output = None
+    if manifest.quantization is not None:
+        told = manifest.quantization.output
+        # Files with a head return scores, which have a meaning of their own.
+        logits = Affine(told.scale, told.zero_point)
+        output = logits if head is Head.NONE else SCORES
     _check_shape(name, shape)
-    return Network(name, group, shape[1], classes, pixels, output, head)
+    return Network(name, group, shape[1], manifest.classes, pixels, output, head)
 
 
 def network_of_checkpoint(checkpoint: Checkpoint) -> Network:
@@ -248,16 +246,6 @@ def _maker(
         return TfliteRunner(data, kernels=kernel, threads=threads, pixels=pixels)
 
     return tflite, kernels
-
-
-def _output(manifest: Mapping[str, Any]) -> Affine | None:
-    """Quantization of what the files return; None for a float export."""
-    if "quantization" not in manifest:
-        return None
-    output = manifest["quantization"]["output"]
-    # Files with a head return scores, which have a meaning of their own.
-    output = manifest.get("contract", {}).get("scores", output)
-    return Affine(float(output["scale"]), int(output["zero_point"]))
 
 
 def _check_shape(name: str, shape: Sequence[int]) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from mobileq.bench.layer_report import LayerErrors
     from mobileq.bench.layers import Pair
-    from mobileq.checkpoint import Checkpoint
+    from mobileq.graph.graph import Graph
     from mobileq.quant.affine import Affine
     from mobileq.recipe import Recipe
 
@@ -25,8 +25,8 @@ MOST_IMAGES = 16
 FILE = "model.int8.tflite"
 
 SAME_SCALE = 1e-3
-"""Relative difference of equal scales. Weights expanded with another number of threads
-differ by 1e-7 or so; another recipe changes scales by percents."""
+"""Relative difference of equal scales. Another numpy may sum in another order;
+another recipe changes scales by percents."""
 
 
 def measure_layers(
@@ -50,7 +50,7 @@ def measure_layers(
     """
     from mobileq.bench.layers import layer_errors
     from mobileq.checkpoint import load_checkpoint
-    from mobileq.cli.bench_target import checkpoint_of, network_of_bundle
+    from mobileq.cli.bench_target import network_of_bundle
     from mobileq.recipe import Recipe
 
     if isinstance(found, Bundle):
@@ -61,38 +61,60 @@ def measure_layers(
     if rotations_of(group) == 1:
         return f"{name}: no rotation group, so its layers promise nothing to measure."
     if isinstance(found, Bundle):
-        checkpoint, recipe = checkpoint_of(found, "--per-layer"), _recipe_of(found)
+        graph, recipe = _graph_of(found), _recipe_of(found)
     else:
-        checkpoint, recipe = load_checkpoint(found), Recipe()
+        graph, recipe = _collapsed(found), Recipe()
     progress(f"{name}: quantizing again, for its tensors")
-    pair = _pair(checkpoint, recipe, found if isinstance(found, Bundle) else None)
-    pixels = images[checkpoint.spec.input_size]
+    pair = _pair(graph, recipe, found if isinstance(found, Bundle) else None)
+    pixels = images[graph.input.shape[1]]
     chosen = pixels[:: max(1, -(-len(pixels) // MOST_IMAGES))]
     return layer_errors(pair, chosen, network=name, progress=progress)
 
 
-def _pair(checkpoint: Checkpoint, recipe: Recipe, bundle: Bundle | None) -> Pair:
-    """Float graph of a checkpoint, and its integer file.
+def _graph_of(bundle: Bundle) -> Graph:
+    """The network as it lies in a bundle, or else that of its checkpoint.
+
+    Raises:
+        MobileqError: it is damaged, or the checkpoint is gone.
+    """
+    from mobileq.cli.bench_target import checkpoint_of
+    from mobileq.collapsed import load_collapsed
+    from mobileq.deploy.export import GRAPH
+
+    if GRAPH not in bundle.manifest["files"]:
+        return _collapsed(checkpoint_of(bundle, "--per-layer").source)
+    bundle.read(GRAPH)  # checks its hash
+    return load_collapsed(bundle.path / GRAPH).graph
+
+
+def _collapsed(name: str) -> Graph:
+    """The graph of a checkpoint."""
+    from mobileq.deploy.export import as_collapsed
+    from mobileq.deploy.sources import Source, load_network
+
+    made = load_network(Source(name))
+    return as_collapsed(made.model, made.shape, made.pixels, lambda _: None).graph
+
+
+def _pair(graph: Graph, recipe: Recipe, bundle: Bundle | None) -> Pair:
+    """Float graph of a network, and its integer file.
 
     Args:
-        checkpoint: The network.
+        graph: The network as it was collapsed.
         recipe: How it is or was quantized.
         bundle: Whose file is measured if it has one for TFLite.
 
     Raises:
-        BundleError: the bundle's file is not of this checkpoint and recipe.
+        BundleError: the bundle's file is not of this network and recipe.
     """
     from mobileq.bench.layers import Pair
-    from mobileq.collapse.collapse import collapse
     from mobileq.deploy.quantize import quantize
     from mobileq.passes.pipeline import PREPARE, run_pipeline
     from mobileq.verify.graph_runner import GraphRunner
     from mobileq_tflite.int8_writer import write_int8
     from mobileq_tflite.runner import TfliteRunner
 
-    spec = checkpoint.spec
-    shape = (spec.in_channels, spec.input_size, spec.input_size)
-    prepared = run_pipeline(collapse(checkpoint.build(), shape).graph, PREPARE)
+    prepared = run_pipeline(graph, PREPARE)
     quantized = quantize(prepared[-1].graph, recipe)
     activations = quantized.spec.activations
     if bundle is not None and FILE in bundle.manifest["files"]:

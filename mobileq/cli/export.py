@@ -18,11 +18,7 @@ from mobileq.cli.network_options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from mobileq.contract import Contract
-    from mobileq.recipe import Recipe
 
 
 def export(
@@ -111,7 +107,7 @@ def export(
     from mobileq.bundle import refuse_existing as refuse_existing_bundle
     from mobileq.checkpoint import resolve
     from mobileq.cli.export_report import show, show_explanation
-    from mobileq.cli.output import console, load_images
+    from mobileq.cli.output import console, load_calibration, load_images
     from mobileq.errors import InputError
     from mobileq.recipe import load_recipe
 
@@ -131,7 +127,9 @@ def export(
     resolve(model)
     refuse_existing_bundle(target, overwrite=overwrite)
     pictures = None if images is None else load_images(images)
-    given = None if calibration is None else _load_calibration(calibration, chosen)
+    given = None
+    if calibration is not None:
+        given = load_calibration(calibration, chosen.image_count)
     source = source_of(
         model, factory, input_shape, pixel_scale, pixel_zero, trust_pickle
     )
@@ -188,22 +186,3 @@ def _contract(
         description=description,
         batch=parse_batch(batch),
     )
-
-
-def _load_calibration(path: Path, recipe: Recipe) -> NDArray[np.uint8]:
-    """Calibration images of a .npy file or of PCam's training split.
-
-    Raises:
-        DataError: neither, or damaged.
-    """
-    from mobileq.cli.output import load_images
-
-    if not path.is_dir():
-        return load_images(path)
-    import numpy as np
-
-    from mobileq.data.pcam import open_pcam
-
-    patches = open_pcam(path, "train")
-    count = min(len(patches), recipe.image_count)
-    return patches.read(np.linspace(0, len(patches) - 1, count).astype(np.int64))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mobileq.bundle import Bundle
 
@@ -18,7 +18,7 @@ _UNITS = {
 """Short names of the measures."""
 
 
-def _proven(certificate: Mapping[str, Any]) -> str:
+def proven(certificate: Mapping[str, Any]) -> str:
     """What a certificate says, in a sentence."""
     if not certificate["motions"]:
         first = certificate["breaks"][0]
@@ -30,8 +30,8 @@ def _proven(certificate: Mapping[str, Any]) -> str:
     return f"{group} is proven: {how} the image changes no bit of the output"
 
 
-def show(bundle: Bundle) -> None:
-    """Print the ladder and the files."""
+def show_ladder(rungs: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rungs as a table."""
     from rich import box
     from rich.table import Table
 
@@ -49,7 +49,7 @@ def show(bundle: Bundle) -> None:
         ladder.add_column(column, no_wrap=True)
     for column in ("found", "limit", ""):
         ladder.add_column(column, justify="right", no_wrap=True)
-    for rung in bundle.manifest["ladder"]:
+    for rung in rungs:
         ladder.add_row(
             rung["name"].removesuffix(", 1 thread"),
             rung["against"].removesuffix(", 1 thread"),
@@ -59,12 +59,20 @@ def show(bundle: Bundle) -> None:
             "ok" if rung["passed"] else "BROKEN",
         )
     screen.print(ladder)
+
+
+def show(bundle: Bundle) -> None:
+    """Print the ladder and the files."""
+    from mobileq.cli.output import console
+
+    screen = console()
+    show_ladder(bundle.manifest["ladder"])
     for note in bundle.manifest.get("quantization", {}).get("notes", ()):
         screen.print(f"Note: {note}", soft_wrap=True)
     symmetry = bundle.manifest["exact_symmetry"]
     for name, certificate in bundle.manifest["certificates"].items():
         if symmetry["motions"] or certificate["motions"]:
-            screen.print(f"{name}: {_proven(certificate)}", soft_wrap=True)
+            screen.print(f"{name}: {proven(certificate)}", soft_wrap=True)
     if not symmetry["motions"]:
         screen.print(f"No exact symmetry: {symmetry['why_not']}.", soft_wrap=True)
     for name, entry in bundle.manifest["files"].items():

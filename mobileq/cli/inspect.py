@@ -10,12 +10,16 @@ import typer
 
 def inspect(
     target: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="Checkpoint, shipped name, bundle, or a bare .tflite or .onnx file."
         ),
-    ],
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Print the JSON schema of a bundle's manifest."),
+    ] = False,
 ) -> None:
     """Show what a checkpoint, a bundle or an exported file is; nothing is run.
 
@@ -24,9 +28,17 @@ def inspect(
     import json
 
     from mobileq.bench.tables import plain
+    from mobileq.errors import InputError
     from mobileq.inspection import inspect as look
     from mobileq.inspection import require_intact
 
+    if schema:
+        from mobileq.manifest import schema as schema_of_manifest
+
+        typer.echo(json.dumps(schema_of_manifest(), indent=1))
+        return
+    if target is None:
+        raise InputError("nothing to inspect; wanted a file, a bundle or --schema")
     found = look(target)
     if as_json:
         typer.echo(json.dumps(plain(found), indent=1, allow_nan=False))

@@ -75,3 +75,24 @@ version_callback = typer.Option(
     callback=_show_version,
     is_eager=True,
 )
+
+
+def load_calibration(path: Path, count: int) -> NDArray[np.uint8]:
+    """Calibration images of a .npy file, or some of PCam's training split.
+
+    Args:
+        path: A file, or a directory with PCam's HDF5 files.
+        count: How many patches of a directory are taken, evenly spread.
+
+    Raises:
+        DataError: neither, or damaged.
+    """
+    if not path.is_dir():
+        return load_images(path)
+    import numpy as np
+
+    from mobileq.data.pcam import open_pcam
+
+    patches = open_pcam(path, "train")
+    count = min(len(patches), count)
+    return patches.read(np.linspace(0, len(patches) - 1, count).astype(np.int64))

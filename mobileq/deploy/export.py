@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from mobileq.bundle import Bundle, refuse_existing, write_bundle
 from mobileq.certify import certify_files
 from mobileq.collapse.model import CollapsedModel
+from mobileq.collapsed import SUFFIX, CollapsedCheckpoint, collapsed_bytes
 from mobileq.contract import Contract
 from mobileq.data.transforms import center_crop
 from mobileq.deploy.climb import check_images, climb, not_climbed
@@ -29,6 +31,9 @@ from mobileq.verify.symmetry import asymmetry
 
 if TYPE_CHECKING:
     from torch import nn
+
+GRAPH = f"network{SUFFIX}"
+"""The network as it was collapsed, in every bundle."""
 
 
 def export_checkpoint(
@@ -155,7 +160,7 @@ def export_module(
     if images is not None:
         check_images(images, shape)
     if calibration is not None:
-        calibration = _fitted(calibration, shape)
+        calibration = fitted(calibration, shape)
     trained = None if isinstance(model, CollapsedModel) else model
     made = deploy(
         as_collapsed(model, shape, pixels, report),
@@ -173,13 +178,14 @@ def export_module(
     report("climbing the verification ladder")
     rungs = climb(trained, made, images=images)
     require(rungs)
-    files = made.files
+    files = {**made.files, GRAPH: collapsed_bytes(_stored(made, origin))}
     if explain:
         report("explaining, layer by layer")
         files = {**files, **_explained(made, recipe, out.stem, images)}
     manifest = {
         **(origin or {}),
         **manifest_of(made, recipe, rungs),
+        **_calibrated(calibration),
         "certificates": {name: c.to_dict() for name, c in certificates.items()},
     }
     return write_bundle(out, files, manifest, overwrite=overwrite)
@@ -212,6 +218,24 @@ def as_collapsed(
     # With more threads, the same network would become other bytes.
     with torch_threads(1):
         return collapse(model, shape, pixel_scale=pixels.scale, pixel_zero=pixels.zero)
+
+
+def _stored(made: Deployment, origin: Mapping[str, Any] | None) -> CollapsedCheckpoint:
+    """The network itself, for whoever verifies the bundle or exports it again."""
+    checkpoint = (origin or {}).get("checkpoint", {})
+    return CollapsedCheckpoint(made.collapsed.graph, checkpoint)
+
+
+def _calibrated(images: NDArray[np.uint8] | None) -> dict[str, Any]:
+    """What the manifest says of calibration images, to know them again."""
+    if images is None:
+        return {}
+    return {"calibration": {"count": len(images), "sha256": digest(images)}}
+
+
+def digest(images: NDArray[np.uint8]) -> str:
+    """SHA-256 of pixels, in hexadecimal."""
+    return hashlib.sha256(images.tobytes()).hexdigest()
 
 
 def _require_certificates(
@@ -255,9 +279,7 @@ def _explained(
     )
 
 
-def _fitted(
-    images: NDArray[np.uint8], shape: tuple[int, int, int]
-) -> NDArray[np.uint8]:
+def fitted(images: NDArray[np.uint8], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Calibration images, cropped to a square input if they are larger than it.
 
     Raises:

@@ -84,6 +84,8 @@ def contract_of(made: Deployment) -> dict[str, Any]:
         "head": contract.head.value,
         "output": contract.head.output,
         "labels": list(contract.labels),
+        "input_type": contract.end_type,
+        "batch": contract.batch or "dynamic",
         "normalization": {"mean": image.pixel_zero, "std": 1 / image.pixel_scale},
         "files": {name: _ends(name, contract) for name in made.files},
     }

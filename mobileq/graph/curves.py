@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mobileq.graph.base import Node
 from mobileq.graph.statistics import Statistics
 
-_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
+_POINTS, _WEIGHTS = np.polynomial.hermite_e.hermegauss(41)  # type: ignore[no-untyped-call]
 """Of a quadrature that is exact for polynomials of degree 81 of a normal variable."""
 
 

@@ -24,6 +24,7 @@ from mobileq.errors import BundleError, CheckpointError, UnsupportedError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from support.handmade import handmade_graph, handmade_spec
+from support.manifests import sound
 
 SPEC = ModelSpec(group="C4", width=0.1, input_size=31, reduced_strides=2)
 
@@ -55,22 +56,24 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = spec.activations[graph.output]
     image = graph.input
     path = tmp_path_factory.mktemp("bundle") / "made.mobileq"
-    manifest = {
-        "group": "C1",
-        "classes": 2,
-        "input": {
+    manifest = sound(
+        group="C1",
+        classes=2,
+        input={
             "shape": list(image.shape),
             "pixel_scale": image.pixel_scale,
             "pixel_zero": image.pixel_zero,
         },
-        "quantization": {
-            "output": {"scale": output.scale, "zero_point": output.zero_point}
+        quantization={
+            "output": {"scale": output.scale, "zero_point": output.zero_point},
+            "passes": [],
+            "notes": [],
         },
-        "checkpoint": {
+        checkpoint={
             "source": str(checkpoint),
             "sha256": load_checkpoint(checkpoint).sha256,
         },
-    }
+    )
     write_bundle(path, files, manifest)
     return path
 
@@ -204,7 +207,7 @@ def test_an_incomplete_manifest_is_named(
 ) -> None:
     """A missing key shows in the message."""
     other = open_bundle(altered(bundle, tmp_path / "other.mobileq", **{key: None}))
-    with pytest.raises(BundleError, match=f"incomplete manifest .no '{key}'"):
+    with pytest.raises(BundleError, match=f"json: {key}: field required"):
         network_of_bundle(other, "other")
 
 

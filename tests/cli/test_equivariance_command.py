@@ -23,10 +23,12 @@ from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from mobileq.recipe import Recipe
 from mobileq.verify.images import verification_images
+from mobileq.verify.torch_runner import torch_threads
 from mobileq_onnx import float_writer, qdq_writer
 from mobileq_tflite.int8_writer import write_int8
 from support.handmade import handmade_graph, handmade_spec
 from support.images import normalized
+from support.manifests import sound
 from support.networks import randomize_norms
 
 SPEC = ModelSpec(group="C8", width=0.1, input_size=31, reduced_strides=2)
@@ -51,14 +53,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(folder: Path) -> Bundle:
     """The network as files for ONNX, and its INT8 file for TFLite."""
     checkpoint = load_checkpoint(folder / "turning.pt")
-    made = deploy(collapse(checkpoint.build(), SHAPE), formats=("onnx",))
+    # One thread, as the command line takes: more sum in another order.
+    with torch_threads(1):
+        collapsed = collapse(checkpoint.build(), SHAPE)
+    made = deploy(collapsed, formats=("onnx",))
     assert made.quantized is not None
     integers = write_int8(made.quantized.graph, made.quantized.spec)
     origin = {"source": checkpoint.source, "sha256": checkpoint.sha256}
     return write_bundle(
         folder / "turning.mobileq",
         {**made.files, "model.int8.tflite": integers},
-        {**manifest_of(made, Recipe(), ()), "checkpoint": origin},
+        {**manifest_of(made, Recipe(), ()), "checkpoint": origin, "certificates": {}},
     )
 
 
@@ -68,18 +73,20 @@ def plain(folder: Path) -> Bundle:
     graph = handmade_graph(size=33)
     spec = handmade_spec(graph)
     image, output = graph.input, spec.activations[graph.output]
-    manifest = {
-        "group": "C1",
-        "classes": 2,
-        "input": {
+    manifest = sound(
+        group="C1",
+        classes=2,
+        input={
             "shape": list(image.shape),
             "pixel_scale": image.pixel_scale,
             "pixel_zero": image.pixel_zero,
         },
-        "quantization": {
-            "output": {"scale": output.scale, "zero_point": output.zero_point}
+        quantization={
+            "output": {"scale": output.scale, "zero_point": output.zero_point},
+            "passes": [],
+            "notes": [],
         },
-    }
+    )
     files = {
         "model.float.onnx": float_writer.write_float(graph),
         "model.int8.onnx": qdq_writer.write_int8(graph, spec),

@@ -16,6 +16,7 @@ from mobileq.bundle import open_bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mobileq.deploy import export_checkpoint, export_module
 from mobileq.deploy.explain import Explanation
+from mobileq.deploy.export import GRAPH
 from mobileq.errors import DataError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
@@ -46,6 +47,7 @@ def test_export_writes_a_verified_bundle(checkpoint: Path, cli: Cli) -> None:
         "model.int8.onnx",
         "model.float.tflite",
         "model.int8.tflite",
+        GRAPH,
     }
     assert all(rung["passed"] for rung in bundle.manifest["ladder"])
     assert bundle.manifest["exact_symmetry"]["motions"] == [[1, False]]
@@ -65,7 +67,7 @@ def test_float_export_of_one_format(checkpoint: Path, cli: Cli, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == [str(out)]
     manifest = open_bundle(out).manifest
-    assert set(manifest["files"]) == {"model.float.onnx"}
+    assert set(manifest["files"]) == {"model.float.onnx", GRAPH}
     assert "quantization" not in manifest
 
 

@@ -83,7 +83,7 @@ def test_the_command_takes_all_options(
 
 def test_labels_of_the_checkpoint_are_in_every_file(softmax: Bundle) -> None:
     """As a zip archive behind TFLite files, as JSON in ONNX files."""
-    for name in softmax.manifest["files"]:
+    for name in softmax.manifest["contract"]["files"]:
         data = softmax.read(name)
         if name.endswith(".onnx"):
             model = onnx.load_model_from_string(data)

@@ -16,6 +16,7 @@ from conftest import ROOT, Cli
 from mobileq.bundle import open_bundle
 from mobileq.cli.network_options import parsed_scale, parsed_shape
 from mobileq.collapsed import load_collapsed
+from mobileq.deploy.export import GRAPH
 from mobileq.errors import InputError, RecipeError
 from support.networks import random_pixels
 
@@ -165,7 +166,11 @@ def test_the_package_exports_a_network(tmp_path: Path) -> None:
     assert open_bundle(bundle.path).manifest == bundle.manifest
     assert bundle.manifest["recipe"]["name"] == "dfq-per-tensor"
     assert bundle.manifest["input"]["pixel_scale"] == 1 / 255
-    assert set(bundle.manifest["files"]) == {"model.float.onnx", "model.int8.onnx"}
+    assert set(bundle.manifest["files"]) == {
+        "model.float.onnx",
+        "model.int8.onnx",
+        GRAPH,
+    }
 
 
 def test_examples_that_are_no_images(tmp_path: Path) -> None:

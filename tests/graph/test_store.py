@@ -79,7 +79,7 @@ def test_arrays_are_small_and_kept_once() -> None:
     arrays, plain = graph_to_tensors(everything(0))
     assert {str(a.dtype) for a in arrays.values()} <= {"float32", "uint8"}
     masks = [n["mask"]["array"] for n in plain["nodes"] if "mask" in n]
-    assert masks == ["mask:mask", "mask:mask"]
+    assert masks == ["mask:mask", "soft:mask", "mean:mask"]
     arrays, _ = graph_to_tensors(everything(1))
     assert str(arrays["stem:weight"].dtype) == "float64"
 

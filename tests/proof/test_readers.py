@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mobileq.certify import certify_path
+from mobileq.contract import Contract
 from mobileq.proof import Break, Certificate, Motion
 from support.certified import FORMATS, SIZE, certify, small
 from support.faults import editor
@@ -128,7 +129,7 @@ def test_files_of_tensorflows_converter() -> None:
         graph = small(group).graph
         with quiet_stderr():
             function = tf.function(
-                lambda image: float_writer._trace(tf, graph, image, {}),
+                lambda image: float_writer._trace(tf, graph, Contract(), image, {}),
                 input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32)],
                 autograph=False,
             )

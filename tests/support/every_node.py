@@ -81,7 +81,7 @@ def everything(seed: int) -> Graph:
         AveragePool("average", ("largest",), (3, 3), 1, Padding.even(1)),
         OrbitMax("orbit", ("average",), 4),
         Upsample("larger", ("orbit",), 2, 1),
-        SoftMask("soft", ("larger",), rng.random((SIZE, SIZE))),
+        SoftMask("soft", ("larger",), rng.random((SIZE, SIZE), np.float32)),
         Curve("sigmoid", ("soft",), CurveKind.SIGMOID),
         Curve("elu", ("soft",), CurveKind.ELU),
         Curve("leaky", ("elu",), CurveKind.LEAKY_RELU, 0.1),
