@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bundle import Bundle
+from mobileq.contract import Contract
 from mobileq.deploy.export import export_module
 from mobileq.deploy.files import FORMATS
 from mobileq.errors import InputError
@@ -35,6 +36,7 @@ def export(
     int8: bool = True,
     formats: Sequence[str] = FORMATS,
     recipe: str | Path | Recipe = "dfq",
+    contract: Contract = Contract(),  # noqa: B008  (frozen)
     overwrite: bool = False,
     pixel_scale: float = 1 / 128,
     pixel_zero: int = 128,
@@ -46,14 +48,16 @@ def export(
     """Export a trained network of escnn's modules, plain torch, or both.
 
     Args:
-        model: Takes normalized images (B, C, H, W), gives logits (B, classes). Its
-            weights are not changed; it is left in evaluation mode.
+        model: Takes normalized images (B, C, H, W), gives logits or their softmax,
+            (B, classes), or for every pixel (B, classes, H, W). Its weights are not
+            changed; it is left in evaluation mode.
         example_input: An image or a batch as the network takes it, (B, C, H, W). Only
             its shape is used.
         out: Directory to make.
         int8: Write INT8 files besides the float ones.
         formats: Some of `onnx`, `tflite`.
         recipe: How to quantize: a shipped recipe's name, a TOML file, or a `Recipe`.
+        contract: What the files take and return: types, head, labels, batch.
         overwrite: Replace an existing bundle.
         pixel_scale: The network was trained on (pixel - pixel_zero) * pixel_scale.
         pixel_zero: Grey level of real 0, 0 to 255.
@@ -84,6 +88,7 @@ def export(
         int8=int8,
         formats=formats,
         recipe=recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe)),
+        contract=contract,
         overwrite=overwrite,
         pixels=PixelMap(pixel_scale, pixel_zero),
         images=images,

@@ -3,7 +3,8 @@
 A `.safetensors` file with the arrays of the graph and, as JSON in its header, where
 they belong, where the network came from and what was verified at its collapse:
 
-    mobileq-collapsed: {"format", "version", "graph", "origin", "training", "ladder"}
+    mobileq-collapsed: {"format", "version", "graph", "head", "origin", "training",
+                        "ladder"}
 
 Reading it takes numpy and the safetensors library: neither escnn nor torch. The file is
 not trusted; see `graph/store.py` and `graph/limits.py`.
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mobileq.atomic import write_atomically
+from mobileq.contract import Head
 from mobileq.errors import CheckpointError, GraphError, SymmetryError
 from mobileq.graph.graph import Graph
 from mobileq.graph.store import graph_from_tensors, graph_to_tensors
@@ -33,7 +35,7 @@ MOST_HEADER = 8 * 2**20
 MOST_BYTES = 2**30
 """Of a file; it is read into memory."""
 
-_KEYS = {"format", "version", "graph", "origin", "training", "ladder"}
+_KEYS = {"format", "version", "graph", "head", "origin", "training", "ladder"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,7 @@ class CollapsedCheckpoint:
         ladder: Rungs that were climbed when it was collapsed, as dictionaries.
         source: Path that it was read from.
         sha256: Hash of the file's bytes, in hexadecimal.
+        head: What the network itself makes of the graph's logits.
     """
 
     graph: Graph
@@ -56,6 +59,7 @@ class CollapsedCheckpoint:
     ladder: tuple[Mapping[str, Any], ...] = ()
     source: str = ""
     sha256: str = ""
+    head: Head = Head.NONE
 
 
 def save_collapsed(path: Path, checkpoint: CollapsedCheckpoint) -> None:
@@ -82,6 +86,7 @@ def collapsed_bytes(checkpoint: CollapsedCheckpoint) -> bytes:
         "format": FORMAT,
         "version": VERSION,
         "graph": plain,
+        "head": checkpoint.head.value,
         "origin": dict(checkpoint.origin),
         "training": dict(checkpoint.training),
         "ladder": [dict(rung) for rung in checkpoint.ladder],
@@ -121,6 +126,7 @@ def load_collapsed(path: Path) -> CollapsedCheckpoint:
         tuple(header["ladder"]),
         str(path),
         hashlib.sha256(data).hexdigest(),
+        Head(header["head"]),
     )
 
 
@@ -195,6 +201,8 @@ def _check_header(path: Path, header: Any) -> None:
     missing = sorted(_KEYS - set(header))
     wrong = [k for k in ("origin", "training") if not isinstance(header.get(k), dict)]
     ladder = header.get("ladder")
+    if header.get("head") not in (Head.NONE.value, Head.SOFTMAX.value):
+        wrong.append("head")
     if not isinstance(ladder, list) or not all(isinstance(r, dict) for r in ladder):
         wrong.append("ladder")
     if missing or wrong:

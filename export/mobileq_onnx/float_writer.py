@@ -35,8 +35,8 @@ from mobileq.graph.nodes import (
     Relu6,
     SoftMask,
     SpatialMean,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq_onnx.nodes import (
     INPUT,
     LOGITS,
@@ -124,8 +124,8 @@ def _write(model: ModelBuilder, node: Node) -> None:
             model.emit("Mul", inputs, name)
         case Concat():
             model.emit("Concat", inputs, name, {"axis": 1})
-        case Upsample():
-            model.upsample(node, inputs[0], name)
+        case Copies():
+            model.copies(node, inputs[0], name)
         case SoftMask() | Mask() if not isinstance(node, SpatialMean):
             mask = node.mask[None, None].astype(np.float32)
             model.emit("Mul", [*inputs, model.constant(f"{name}/mask", mask)], name)

@@ -18,8 +18,18 @@ from onnx import TensorProto, helper, numpy_helper
 
 import mobileq
 from mobileq.contract import Contract, Head
+from mobileq.errors import UnsupportedError
 from mobileq.graph.graph import Graph
-from mobileq.graph.nodes import Conv, MaxPool, OrbitMax, Padding, Upsample
+from mobileq.graph.nodes import (
+    Conv,
+    MaxPool,
+    OrbitMax,
+    Pad,
+    Padding,
+    PadMode,
+    Upsample,
+)
+from mobileq.graph.pools import Copies
 from mobileq_onnx.metadata import metadata_props
 
 OPSET = 17
@@ -124,8 +134,19 @@ class ModelBuilder:
         shape = self.constant(f"{output}/shape", back)
         return self.emit("Reshape", [pooled, shape], output)
 
-    def upsample(self, node: Upsample, source: str, output: str) -> str:
-        """Repeat pixels; both operators copy values of any type."""
+    def copies(self, node: Copies, source: str, output: str) -> str:
+        """Copy pixels; the operators take values of any type."""
+        match node:
+            case Upsample():
+                return self._upsample(node, source, output)
+            case Pad():
+                return self._pad(node, source, output)
+        raise UnsupportedError(
+            f"{type(node).__name__} {node.name!r}: cannot be written to ONNX"
+        )
+
+    def _upsample(self, node: Upsample, source: str, output: str) -> str:
+        """Repeat pixels."""
         factors = np.array([1, 1, node.factor, node.factor], np.float32)
         larger = output if not node.edge else self.fresh(f"{output}/larger")
         attributes: dict[str, Attribute] = {
@@ -140,6 +161,21 @@ class ModelBuilder:
         sides = np.array([0, 0, node.edge, node.edge] * 2, np.int64)
         inputs = [larger, self.constant(f"{output}/sides", sides)]
         return self.emit("Pad", inputs, output, {"mode": "edge"})
+
+    def _pad(self, node: Pad, source: str, output: str) -> str:
+        """Copy pixels around the grid; opset 17 has no Pad that wraps around."""
+        if node.mode is PadMode.CIRCULAR:
+            rows, columns = node.sources(*self.graph.shapes[node.inputs[0]][1:])
+            places = self.constant(f"{output}/rows", rows)
+            higher = self.fresh(f"{output}/higher")
+            self.emit("Gather", [source, places], higher, {"axis": 2})
+            places = self.constant(f"{output}/columns", columns)
+            return self.emit("Gather", [higher, places], output, {"axis": 3})
+        top, left, bottom, right = pads_of(node.padding)
+        sides = np.array([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        inputs = [source, self.constant(f"{output}/sides", sides)]
+        mode = "reflect" if node.mode is PadMode.REFLECT else "edge"
+        return self.emit("Pad", inputs, output, {"mode": mode})
 
     def lookup(self, table: NDArray[np.generic], source: str, output: str) -> str:
         """Look 8-bit integers up.
@@ -203,7 +239,7 @@ def conv_attributes(node: Conv) -> Mapping[str, Attribute]:
     return {
         "kernel_shape": node.weight.shape[2:],
         "strides": [node.stride, node.stride],
-        "pads": _pads(node.padding),
+        "pads": pads_of(node.padding),
         "group": node.groups,
         "dilations": [node.dilation, node.dilation],
     }
@@ -214,10 +250,10 @@ def pool_attributes(node: MaxPool) -> Mapping[str, Attribute]:
     return {
         "kernel_shape": node.kernel,
         "strides": [node.stride, node.stride],
-        "pads": _pads(node.padding),
+        "pads": pads_of(node.padding),
     }
 
 
-def _pads(padding: Padding) -> list[int]:
+def pads_of(padding: Padding) -> list[int]:
     """In ONNX order: both beginnings, then both ends."""
     return [padding.top, padding.left, padding.bottom, padding.right]

@@ -58,8 +58,8 @@ from mobileq.graph.nodes import (
     Relu,
     Relu6,
     SoftMask,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import require_consistent
 from mobileq.quant.curves import curve_table
@@ -150,9 +150,9 @@ class _Writer:
                 self._write_clip(node)
             case Cap():
                 self._write_cap(node)
-            case Upsample():
+            case Copies():
                 names = (node.inputs[0], node.name)
-                self._model.upsample(node, *(self._model.tensors[n] for n in names))
+                self._model.copies(node, *(self._model.tensors[n] for n in names))
             case Curve():
                 self._write_curve(node)
             case Concat():

@@ -11,21 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.proof.builder import Builder
-from mobileq.proof.checks import Unreadable
+from mobileq.proof.checks import Unreadable, picked
 from mobileq.proof.program import POINT, Source, Windows
 from mobileq_onnx.constants import Constants, Stored, layer_numbers
 from mobileq_onnx.parsed import EIGHT_BITS, Call, File, quantized_to_8_bits
 from mobileq_onnx.values import (
     FUNCTIONS,
     REASONS,
+    bordered,
     chw,
-    edges,
     one_image,
     repeated,
     windows_of,
@@ -176,13 +176,14 @@ class Reader:
         made, above = call.outputs[0], call.inputs[0]
         amounts = self._constants.plain(call.inputs[1]).reshape(2, -1).T
         mode = call.attributes.get("mode", b"constant")
-        if mode == b"edge":
-            places = edges(amounts, self.builder.shape(above)[1:])
-            self.builder.add_sample(made, call.kind, above, *places)
-        elif mode == b"constant":
+        if mode == b"constant":
             self.builder.add_pad(made, call.kind, above, amounts)
+        elif mode in (b"edge", b"reflect"):
+            kind: Literal["edge", "reflect"] = "edge" if mode == b"edge" else "reflect"
+            places = bordered(kind, amounts, self.builder.shape(above)[1:])
+            self.builder.add_sample(made, call.kind, above, *places)
         else:
-            raise Unreadable("it mirrors or wraps the grid around")
+            raise Unreadable("it wraps the grid around")
 
     def resize(self, call: Call) -> None:
         """Repeated pixels."""
@@ -193,13 +194,33 @@ class Reader:
         places = repeated(call, scales, self.builder.shape(above)[1:])
         self.builder.add_sample(made, call.kind, above, *places)
 
-    def lookup(self, call: Call) -> None:
-        """A table of one axis, which is one function of each value."""
+    def gather(self, call: Call) -> None:
+        """A table that is looked up, or picked rows or columns."""
         table, index = call.inputs
+        if table in self._constants:
+            self._lookup(call, table, index)
+            return
+        places, axis = self._constants.plain(index), call.attributes.get("axis", 0) % 4
+        if axis not in (2, 3) or table in self.builder.flat:
+            raise Unreadable("it picks other things than rows or columns")
+        axes = [np.arange(size) for size in self.builder.grid(table)]
+        axes[axis - 2] = picked(places, len(axes[axis - 2]))
+        self.builder.add_sample(call.outputs[0], call.kind, table, *axes)
+
+    def _lookup(self, call: Call, table: str, index: str) -> None:
+        """A table of one axis, which is one function of each value."""
         values = self._constants.plain(table)
         if values.ndim != 1 or call.attributes.get("axis", 0) not in (0, -1):
             raise Unreadable("it picks slices; wanted single values of a table")
         self.builder.add_pointwise(call.outputs[0], call.kind, [index], {})
+
+    def softmax(self, call: Call) -> None:
+        """One function of all channels of a pixel, each computed by itself."""
+        above = call.inputs[0]
+        rank = 2 if above in self.builder.flat else 4
+        if call.attributes.get("axis", -1) % rank != 1:
+            raise Unreadable("it is not over the channels")
+        self.builder.add_per_pixel(call.outputs[0], call.kind, above)
 
     def reshape(self, call: Call) -> None:
         """The same elements in another shape; 0 keeps an extent, -1 is the rest."""
@@ -266,13 +287,14 @@ RULES: Mapping[str, Callable[[Reader, Call], None]] = MappingProxyType(
         "Conv": Reader.convolution,
         "DequantizeLinear": Reader.dequantize,
         "Flatten": Reader.flatten,
-        "Gather": Reader.lookup,
+        "Gather": Reader.gather,
         "Gemm": Reader.gemm,
         "MatMul": Reader.gemm,
         "MaxPool": Reader.max_pool,
         "Pad": Reader.pad,
         "Reshape": Reader.reshape,
         "Resize": Reader.resize,
+        "Softmax": Reader.softmax,
         # Functions of the values at one place that IEEE 754 defines to the last bit.
         **dict.fromkeys(
             (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ FUNCTIONS = frozenset(
         *("ArgMax", "ArgMin", "AveragePool", "Div", "Erf", "Exp", "Gather"),
         *("GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Log"),
         *("LogSoftmax", "LpNormalization", "Neg", "Pow", "ReduceMax", "ReduceMean"),
-        *("ReduceMin", "ReduceSum", "Shape", "Sigmoid", "Slice", "Softmax", "Split"),
+        *("ReduceMin", "ReduceSum", "Shape", "Sigmoid", "Slice", "Split"),
         *("Sqrt", "Squeeze", "Sum", "Tanh", "TopK", "Transpose", "Unsqueeze", "Where"),
     }
 )
@@ -141,12 +141,13 @@ def repeated(
     return rows, columns
 
 
-def edges(
-    amounts: NDArray[Any], grid: tuple[int, int]
+def bordered(
+    mode: Literal["edge", "reflect"], amounts: NDArray[Any], grid: tuple[int, int]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows and columns that those of a grid with repeated borders are copies of.
+    """Rows and columns that those of a grid with copied borders are copies of.
 
     Args:
+        mode: As numpy and ONNX call it.
         amounts: (4, 2) points before and after, for each axis.
         grid: (rows, columns) of the input.
 
@@ -157,8 +158,10 @@ def edges(
         raise Unreadable("it pads other axes than those of the grid")
     if amounts.max() > MOST_ELEMENTS:
         raise Unreadable(f"its border is {amounts.max()} points wide")
+    if mode == "reflect" and (amounts[2:] >= np.reshape(grid, (2, 1))).any():
+        raise Unreadable("its border is no mirror image of the grid's")
     rows, columns = (
-        np.pad(np.arange(size), (int(pair[0]), int(pair[1])), "edge")
+        np.pad(np.arange(size), (int(pair[0]), int(pair[1])), mode)
         for size, pair in zip(grid, amounts[2:], strict=True)
     )
     return rows, columns

@@ -30,7 +30,9 @@ from mobileq.graph.nodes import (
     Mul,
     Node,
     OrbitMax,
+    Pad,
     Padding,
+    PadMode,
     Relu,
     Relu6,
     SoftMask,
@@ -130,6 +132,8 @@ def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
             return tf.concat(sources, axis=-1)
         case Upsample():
             return _upsampled(tf, node, x, shape)
+        case Pad():
+            return _surrounded(tf, node, x, shape)
         case SoftMask() | Mask() if not isinstance(node, SpatialMean):
             return x * node.mask.astype(np.float32)[None, :, :, None]
         case MaxPool():
@@ -196,6 +200,17 @@ def _upsampled(tf: Any, node: Upsample, x: Any, shape: tuple[int, ...]) -> Any:
     sides = (node.edge, node.edge)
     amounts = ((0, 0), sides, sides, (0, 0))
     return tf.pad(y, amounts, "SYMMETRIC") if node.edge else y
+
+
+def _surrounded(tf: Any, node: Pad, x: Any, shape: tuple[int, ...]) -> Any:
+    """Copies of pixels around the grid, as in INT8."""
+    sides = node.padding
+    if node.mode is PadMode.REFLECT:
+        rows, columns = (sides.top, sides.bottom), (sides.left, sides.right)
+        return tf.pad(x, ((0, 0), rows, columns, (0, 0)), "REFLECT")
+    for axis, places in enumerate(node.sources(*shape[1:]), start=1):
+        x = tf.gather(x, places.astype(np.int32), axis=axis)
+    return x
 
 
 def _padded(tf: Any, x: Any, edges: Borders, value: float) -> Any:

@@ -13,6 +13,7 @@ node's name; internal ones contain a `;`.
     Mask       MUL by zeros and ones of scale 1
     SoftMask   MUL by 0 to 127 of scale 1/127
     Upsample   RESIZE_NEAREST_NEIGHBOR, and a MIRROR_PAD for the edge
+    Pad        MIRROR_PAD if it reflects, else a GATHER of rows and one of columns
     MaxPool    MAX_POOL_2D, after a PADV2 with -128 where SAME is not our padding
     OrbitMax   RESHAPE, MAX_POOL_2D, RESHAPE
     Flatten    RESHAPE
@@ -46,12 +47,15 @@ from mobileq.graph.nodes import (
     Mul,
     Node,
     OrbitMax,
+    Pad,
     Padding,
+    PadMode,
     Relu,
     Relu6,
     SoftMask,
     Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.quant.affine import QMIN
 from mobileq.quant.consistency import require_consistent
 from mobileq.quant.fixed_point import SOFT_STEP, cap_bounds, soft_mask
@@ -137,6 +141,8 @@ class _Writer(Emitter):
                 self.operator(kind, [self.source(node)], self.result(node), options)
             case Upsample():
                 self._upsample(node)
+            case Pad():
+                self._pad(node)
             case MaxPool():
                 self._max_pool(node)
             case OrbitMax():
@@ -239,12 +245,41 @@ class _Writer(Emitter):
         inputs = [self.source(node), constant]
         self.operator("RESIZE_NEAREST_NEIGHBOR", inputs, made, options)
         if node.edge:
-            amounts = np.zeros((4, 2), np.int32)
-            amounts[1:3] = node.edge
-            constant = self.model.constant(f"{node.name};edge", amounts)
-            mirror = schema.MirrorPadOptionsT()
-            mirror.mode = schema.MirrorPadMode.SYMMETRIC
-            self.operator("MIRROR_PAD", [made, constant], self.result(node), mirror)
+            sides, symmetric = Padding.even(node.edge), schema.MirrorPadMode.SYMMETRIC
+            self._mirror_pad(node, made, sides, symmetric)
+
+    def _mirror_pad(self, node: Copies, source: int, sides: Padding, mode: int) -> None:
+        """Make a node's tensor by a border that mirrors the grid."""
+        amounts = np.zeros((4, 2), np.int32)
+        amounts[1:3] = (sides.top, sides.bottom), (sides.left, sides.right)
+        constant = self.model.constant(f"{node.name};edge", amounts)
+        options = schema.MirrorPadOptionsT()
+        options.mode = mode
+        self.operator("MIRROR_PAD", [source, constant], self.result(node), options)
+
+    def _pad(self, node: Pad) -> None:
+        """Copy pixels around the grid."""
+        source = self.source(node)
+        if node.mode is PadMode.REFLECT:
+            reflect = schema.MirrorPadMode.REFLECT
+            self._mirror_pad(node, source, node.padding, reflect)
+            return
+        channels, height, width = self.graph.shapes[node.inputs[0]]
+        rows, columns = node.sources(height, width)
+        affine, shape = (
+            self.spec.activations[node.name],
+            (1, len(rows), width, channels),
+        )
+        higher = self.internal(node, "higher", shape, affine)
+        for axis, places in ((1, rows), (2, columns)):
+            made = higher if axis == 1 else self.result(node)
+            constant = self.model.constant(
+                f"{node.name};places{axis}", places.astype(np.int32)
+            )
+            options = schema.GatherOptionsT()
+            options.axis = axis
+            self.operator("GATHER", [source, constant], made, options)
+            source = made
 
     def _cap(self, node: Cap) -> None:
         """A minimum of integers, which have one meaning in all three tensors."""

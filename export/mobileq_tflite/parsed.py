@@ -46,6 +46,7 @@ _OPTIONS: Mapping[str, tuple[str, ...]] = {
     "ReshapeOptions": ("NewShapeAsNumpy",),
     "ResizeNearestNeighborOptions": ("AlignCorners", "HalfPixelCenters"),
     "MirrorPadOptions": ("Mode",),
+    "GatherOptions": ("Axis", "BatchDims"),
 }
 """What is read of each options table."""
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mobileq.errors import InputError
 from mobileq.proof.builder import Builder
-from mobileq.proof.checks import Unreadable
+from mobileq.proof.checks import Unreadable, picked
 from mobileq.proof.program import POINT, Program, Source, Windows
 from mobileq_tflite.parsed import Call, File, Tensor, parse
 from mobileq_tflite.values import (
@@ -230,6 +230,17 @@ class _Reader:
         )
         self.builder.add_sample(self._made(call), call.kind, above, rows, columns)
 
+    def gather(self, call: Call) -> None:
+        """Picked rows or columns."""
+        above, axis = self._name(call), call.options["Axis"] % 4
+        known = axis in (1, 2) and not call.options["BatchDims"]
+        if not known or above in self.builder.flat:
+            raise Unreadable("it picks other things than rows or columns")
+        axes = [np.arange(size) for size in self.builder.grid(above)]
+        chosen = self._constant(call, 1).values
+        axes[axis - 1] = picked(chosen, len(axes[axis - 1]))
+        self.builder.add_sample(self._made(call), call.kind, above, *axes)
+
     def reshape(self, call: Call) -> None:
         """The same elements in another shape, which is a constant or an option."""
         if len(call.inputs) > 1:
@@ -252,6 +263,10 @@ class _Reader:
         names = [tensor.name for tensor in used if not tensor.constant]
         constants = {f"constant {t.name!r}": chw(t.values) for t in used if t.constant}
         self.builder.add_pointwise(self._made(call), call.kind, names, constants)
+
+    def softmax(self, call: Call) -> None:
+        """One function of all channels of a pixel."""
+        self.builder.add_per_pixel(self._made(call), call.kind, self._name(call))
 
     def _name(self, call: Call) -> str:
         """Name of the first input."""
@@ -277,12 +292,14 @@ RULES: Mapping[str, Callable[[_Reader, Call], None]] = MappingProxyType(
         "CONV_2D": _Reader.convolution,
         "DEPTHWISE_CONV_2D": _Reader.convolution,
         "FULLY_CONNECTED": _Reader.fully_connected,
+        "GATHER": _Reader.gather,
         "MAX_POOL_2D": _Reader.max_pool,
         "MIRROR_PAD": _Reader.mirror_pad,
         "PAD": _Reader.pad,
         "PADV2": _Reader.pad,
         "RESHAPE": _Reader.reshape,
         "RESIZE_NEAREST_NEIGHBOR": _Reader.resize,
+        "SOFTMAX": _Reader.softmax,
         # Functions of the values at one place.
         **dict.fromkeys(
             (

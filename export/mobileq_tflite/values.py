@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -15,8 +15,8 @@ from mobileq_tflite.parsed import Call, Tensor
 
 COPIES = frozenset(
     {
-        *("CONCATENATION", "MAXIMUM", "MAX_POOL_2D", "MINIMUM", "MIRROR_PAD", "PAD"),
-        *("PADV2", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"),
+        *("CONCATENATION", "GATHER", "MAXIMUM", "MAX_POOL_2D", "MINIMUM"),
+        *("MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"),
     }
 )
 """Operators whose integers mean the same before and after."""
@@ -26,7 +26,7 @@ FUNCTIONS = frozenset(
         *("ARG_MAX", "ARG_MIN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CAST", "DIV"),
         *("EXP", "EXPAND_DIMS", "GATHER", "GELU", "L2_NORMALIZATION", "LOG"),
         *("LOG_SOFTMAX", "MEAN", "NEG", "PACK", "POW", "PRELU", "REDUCE_MAX"),
-        *("REDUCE_MIN", "ROUND", "RSQRT", "SHAPE", "SLICE", "SOFTMAX", "SPLIT"),
+        *("REDUCE_MIN", "ROUND", "RSQRT", "SHAPE", "SLICE", "SPLIT"),
         *("SQRT", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TOPK_V2"),
         *("TRANSPOSE", "UNPACK"),
     }
@@ -132,10 +132,12 @@ def mirrored(call: Call, size: int, before: int, after: int) -> NDArray[np.int64
     """(before + size + after,) row that each row of a mirrored border is a copy of.
 
     Raises:
-        Unreadable: the mirror lies on the border's pixels, or the border is wider than
-            the grid.
+        Unreadable: the border is wider than the grid.
     """
+    # The mirror lies behind the border's pixels, or on them.
     symmetric = call.options["Mode"] == schema.MirrorPadMode.SYMMETRIC
-    if not symmetric or min(before, after) < 0 or max(before, after) > size:
+    most = size if symmetric else size - 1
+    if min(before, after) < 0 or max(before, after) > most:
         raise Unreadable("its border is no mirror image of the grid's")
-    return np.pad(np.arange(size), (before, after), "symmetric")
+    mode: Literal["symmetric", "reflect"] = "symmetric" if symmetric else "reflect"
+    return np.pad(np.arange(size), (before, after), mode)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from mobileq.collapse.fields import Common, FieldReader, common_group
+from mobileq.collapse.flattened import without_flattened_grids
 from mobileq.collapse.keep import keep_symmetry
 from mobileq.collapse.lower import lower
 from mobileq.collapse.model import CollapsedModel
@@ -33,7 +34,8 @@ def collapse(
     """Collapse a trained network.
 
     Args:
-        model: Takes images (B, C, H, W), gives logits (B, classes). It is not changed.
+        model: Takes images (B, C, H, W), gives logits or their softmax, (B, classes)
+            or (B, classes, H, W). It is not changed.
         shape: (C, H, W) of the images.
         pixel_scale: Real size of one grey level in the images it was trained on.
         pixel_zero: Grey level of real 0.
@@ -46,8 +48,9 @@ def collapse(
     image_fields = trivial_fields(shape[0], group=common.group, motions=common.motions)
     program = _trace(module, torch.zeros(2, *shape))
     image = Input("image", (), shape, image_fields, pixel_scale, pixel_zero)
-    graph = keep_symmetry(lower(program, module, fields, image))
-    return CollapsedModel(module, graph)
+    graph, head = lower(program, module, fields, image)
+    graph = keep_symmetry(without_flattened_grids(graph))
+    return CollapsedModel(module, graph, head)
 
 
 def _fields_of(module: nn.Module) -> tuple[dict[str, FieldBlocks], Common]:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobileq.collapse.units import OrbitMaximum, RunsOfOrbits, WeightMap
-from mobileq.errors import UnsupportedError
 from mobileq.models.build import DiscMask, DiscMean
 from mobileq.models.layers import DepthwiseConv
 
@@ -24,28 +23,23 @@ _MASK_ROUNDING = 1e-5
 def expanded(module: Any, path: str) -> nn.Module:
     """Our convolutions: expand `weights x basis` once."""
     groups = module.in_type.size if isinstance(module, DepthwiseConv) else 1
-    conv = convolution(module.filter(), None, groups=groups)
-    conv.stride = _pair(getattr(module, "stride", 1))
-    conv.padding = _pair(getattr(module, "padding", 0))
-    return conv
+    return convolution(
+        module.filter(),
+        None,
+        groups=groups,
+        stride=_pair(getattr(module, "stride", 1)),
+        padding=_pair(getattr(module, "padding", 0)),
+    )
 
 
 def r2conv(module: Any, path: str) -> nn.Module:
-    """escnn's own convolution.
-
-    Raises:
-        UnsupportedError: it pads with something else than zeros.
-    """
-    if module.padding_mode != "zeros":
-        raise UnsupportedError(
-            f"{path}: R2Conv with padding_mode {module.padding_mode!r}; wanted 'zeros' "
-            f"(integer kernels pad with nothing else)"
-        )
+    """escnn's own convolution."""
     weight, bias = module.expand_parameters()
-    conv = convolution(weight, bias, groups=module.groups)
-    for name in ("stride", "padding", "dilation"):
-        setattr(conv, name, _pair(getattr(module, name)))
-    return conv
+    options: dict[str, Any] = {
+        name: _pair(getattr(module, name)) for name in ("stride", "padding", "dilation")
+    }
+    options["padding_mode"] = module.padding_mode
+    return convolution(weight, bias, groups=module.groups, **options)
 
 
 def linear(module: Any, path: str) -> nn.Module:
@@ -58,11 +52,18 @@ def linear(module: Any, path: str) -> nn.Module:
     return plain
 
 
-def convolution(weight: Tensor, bias: Tensor | None, *, groups: int) -> nn.Conv2d:
-    """A Conv2d with given weight (OIHW) and bias, stride 1 and no padding."""
+def convolution(
+    weight: Tensor, bias: Tensor | None, *, groups: int, **options: Any
+) -> nn.Conv2d:
+    """A Conv2d with given weight (OIHW) and bias, and options as torch has them."""
     out, per_group, rows, columns = weight.shape
     conv = nn.Conv2d(
-        per_group * groups, out, (rows, columns), groups=groups, bias=bias is not None
+        per_group * groups,
+        out,
+        (rows, columns),
+        groups=groups,
+        bias=bias is not None,
+        **options,
     )
     conv.weight.copy_(weight)
     if bias is not None and conv.bias is not None:
@@ -154,9 +155,13 @@ def blurred_maximum(module: Any, path: str) -> nn.Module:
 
 def _blurred(module: Any, padding: Any) -> nn.Conv2d:
     """A depthwise convolution with the filter of a module."""
-    conv = convolution(module.filter, None, groups=len(module.filter))
-    conv.stride, conv.padding = _pair(module.stride), _pair(padding)
-    return conv
+    return convolution(
+        module.filter,
+        None,
+        groups=len(module.filter),
+        stride=_pair(module.stride),
+        padding=_pair(padding),
+    )
 
 
 def adaptive_average(module: Any, path: str) -> nn.Module:

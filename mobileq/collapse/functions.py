@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -37,7 +38,6 @@ from mobileq.graph.nodes import (
     Mul,
     Relu,
     Relu6,
-    SpatialMean,
 )
 
 _aten = torch.ops.aten
@@ -45,11 +45,26 @@ _aten = torch.ops.aten
 
 def _global_mean(call: fx.Node, site: Site) -> Lowered:
     """x.mean((2, 3)), with or without keepdim."""
-    given: Any = call.args[1]
+    _require_grid(call, site, "mean")
+    return adaptive_average(site, (1, 1))
+
+
+def _global_maximum(call: fx.Node, site: Site) -> Lowered:
+    """x.amax((2, 3)), with or without keepdim."""
+    _require_grid(call, site, "maximum")
+    return adaptive_maximum(site, (1, 1))
+
+
+def _require_grid(call: fx.Node, site: Site, what: str) -> None:
+    """Check that an operation goes over all pixels.
+
+    Raises:
+        UnsupportedError: it goes over other axes.
+    """
+    given: Any = call.args[1] if len(call.args) > 1 else ()
     axes = sorted(axis % (len(site.shape) + 1) for axis in given or ())
     if axes != [2, 3]:
-        raise UnsupportedError(f"{site.name}: mean over axes {axes}; wanted (2, 3)")
-    return SpatialMean(site.name, site.inputs, np.ones(site.shape[1:], np.uint8))
+        raise UnsupportedError(f"{site.name}: {what} over axes {axes}; wanted (2, 3)")
 
 
 def _add(call: fx.Node, site: Site) -> Lowered:
@@ -59,15 +74,30 @@ def _add(call: fx.Node, site: Site) -> Lowered:
         factor = -factor
     if len(site.inputs) == 2 and factor == 1:
         return Add(site.name, site.inputs)
-    if call.args[0] is call.args[1] and factor == 1:
-        return Add(site.name, site.inputs * 2)
-    first, second = _constants(call, site)
-    if len(site.inputs) == 2 or second is None or first is not None:
-        raise UnsupportedError(
-            f"{site.name}: adds {factor:g} times a feature map or takes one from a "
-            f"constant; wanted a sum of two, or of one and a constant"
-        )
-    return _per_channel(site, scale=1.0, shift=factor * second)
+    if len(site.inputs) == 2:
+        first, second = site.inputs
+        part = replace(site, name=f"{site.name}.scaled", inputs=(second,))
+        scaled = _per_channel(part, scale=factor, shift=0.0)
+        return scaled, Add(site.name, (first, scaled.name))
+    if call.args[0] is call.args[1]:
+        return _per_channel(site, scale=1 + factor, shift=0.0)
+    constant, other = _constants(call, site)
+    if constant is not None:
+        return _per_channel(site, scale=factor, shift=constant)
+    assert other is not None
+    return _per_channel(site, scale=1.0, shift=factor * other)
+
+
+def _taken_from(call: fx.Node, site: Site) -> Lowered:
+    """A number minus x."""
+    number: Any = call.args[1]
+    factor: Any = call.args[2] if len(call.args) > 2 else 1
+    return _per_channel(site, scale=-float(factor), shift=float(number))
+
+
+def _negated(call: fx.Node, site: Site) -> Lowered:
+    """-x."""
+    return _per_channel(site, scale=-1.0, shift=0.0)
 
 
 def _mul(call: fx.Node, site: Site) -> Lowered:
@@ -80,6 +110,17 @@ def _mul(call: fx.Node, site: Site) -> Lowered:
         # x * x reads one tensor twice.
         return Mul(site.name, site.inputs * 2)
     return _per_channel(site, scale=constant, shift=0.0)
+
+
+def _divided(call: fx.Node, site: Site) -> Lowered:
+    """x / y, where y is a constant."""
+    first, second = _constants(call, site)
+    if first is not None or second is None or len(site.inputs) > 1:
+        raise UnsupportedError(
+            f"{site.name}: divides by a feature map; wanted a constant (quotients are "
+            f"not computed in integers)"
+        )
+    return _per_channel(site, scale=1 / second, shift=0.0)
 
 
 def _constants(
@@ -131,8 +172,12 @@ def _per_channel(
 
 
 def _clip(call: fx.Node, site: Site) -> Lowered:
-    """hardtanh(x, 0, 6)."""
-    bounds = (*call.args[1:3], *(-1, 1)[len(call.args) - 1 :])
+    """hardtanh(x, 0, 6), clamp(x, 0, 6) or clamp(x, 0)."""
+    hard = call.target in (_aten.hardtanh.default, _aten.hardtanh_.default)
+    default = (-1, 1) if hard else (None, None)
+    bounds = (*call.args[1:3], *default[len(call.args) - 1 :])
+    if bounds == (0, None):
+        return Relu(site.name, site.inputs)
     if bounds != (0, 6):
         raise UnsupportedError(f"{site.name}: clips to {bounds}; wanted (0, 6)")
     return Relu6(site.name, site.inputs)
@@ -183,11 +228,17 @@ def _in_place(name: str) -> tuple[Any, Any]:
     return getattr(_aten, name).default, getattr(_aten, f"{name}_").default
 
 
+SQUEEZES = (_aten.squeeze.dim, _aten.squeeze.dims, _aten.squeeze.default)
+"""Operations that leave out axes of one place."""
+
 FUNCTIONS: Mapping[Any, Callable[[fx.Node, Site], Lowered]] = MappingProxyType(
     {
         **dict.fromkeys((_aten.add.Tensor, _aten.add_.Tensor), _add),
         **dict.fromkeys((_aten.sub.Tensor, _aten.sub_.Tensor), _add),
         **dict.fromkeys((_aten.mul.Tensor, _aten.mul_.Tensor), _mul),
+        **dict.fromkeys((_aten.div.Tensor, _aten.div_.Tensor), _divided),
+        _aten.rsub.Scalar: _taken_from,
+        _aten.neg.default: _negated,
         **dict.fromkeys(_in_place("relu"), _relu),
         **dict.fromkeys(_in_place("sigmoid"), lambda call, site: sigmoid(site)),
         **dict.fromkeys(_in_place("silu"), lambda call, site: silu(site)),
@@ -203,8 +254,10 @@ FUNCTIONS: Mapping[Any, Callable[[fx.Node, Site], Lowered]] = MappingProxyType(
         ),
         **dict.fromkeys(_in_place("hardswish"), lambda call, site: hard_swish(site)),
         _aten.relu6.default: _relu6,
-        **dict.fromkeys((_aten.hardtanh.default, _aten.hardtanh_.default), _clip),
+        **dict.fromkeys((*_in_place("hardtanh"), *_in_place("clamp")), _clip),
+        _aten.clamp_min.default: _clip,
         _aten.mean.dim: _global_mean,
+        _aten.amax.default: _global_maximum,
         _aten.adaptive_avg_pool2d.default: lambda call, site: adaptive_average(
             site, site.made[1:] if len(site.made) == 3 else (1, 1)
         ),
@@ -214,6 +267,7 @@ FUNCTIONS: Mapping[Any, Callable[[fx.Node, Site], Lowered]] = MappingProxyType(
         _aten.cat.default: _join,
         _aten.upsample_nearest2d.vec: _resize,
         _aten.upsample_bilinear2d.vec: _resize,
+        **dict.fromkeys(SQUEEZES, _flatten),
         _aten.flatten.using_ints: _flatten,
         _aten.view.default: _flatten,
         _aten.reshape.default: _flatten,

@@ -11,23 +11,26 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import fx, nn
 
+from mobileq.collapse.called import CALLED
 from mobileq.collapse.constants import Constants
-from mobileq.collapse.functions import COPIES, FUNCTIONS
+from mobileq.collapse.functions import COPIES, FUNCTIONS, SQUEEZES
 from mobileq.collapse.modules import LOWER, PADDED, PASS_THROUGH
 from mobileq.collapse.padding import (
     PADS,
     Value,
     added,
     require_unpadded,
-    zeros_around,
+    sides_of,
 )
 from mobileq.collapse.plain import Collapsed
-from mobileq.collapse.refused import OPERATIONS
+from mobileq.collapse.refused import cannot_lower
 from mobileq.collapse.site import Lowered, Site
+from mobileq.contract import Head
 from mobileq.errors import GraphError, UnsupportedError
 from mobileq.graph.fields import FieldBlocks
 from mobileq.graph.graph import Graph
@@ -35,11 +38,17 @@ from mobileq.graph.nodes import (
     Flatten,
     Input,
     Node,
+    Pad,
     Relu,
     Relu6,
     Shape,
-    SpatialMean,
 )
+
+_LOWERED = {**FUNCTIONS, **CALLED}
+"""How every operation between modules is lowered."""
+
+
+SOFTMAX = (torch.ops.aten.softmax.int, torch.ops.aten._softmax.default)
 
 
 class Lowering:
@@ -66,6 +75,7 @@ class Lowering:
         self.nodes: list[Node] = [image]
         self.shapes: dict[str, Shape] = {image.name: image.shape}
         self.values: dict[fx.Node, Value] = {}
+        self.head = Head.NONE
         self._current: tuple[tuple[str, ...], Value] = ((), Value(""))
 
     def call(self, call: fx.Node) -> None:
@@ -117,15 +127,51 @@ class Lowering:
         operation = str(call.target).split(".")[1].strip("_")
         name = f"{where}.{operation}" if where else operation
         if call.target in PADS:
-            sides = added(values[0].padding, zeros_around(call, name))
+            self._pad(call, name, values)
+            return
+        if call.target in SOFTMAX:
+            self._softmax(call, name)
+            self.values[call] = values[0]
+            return
+        if call.target in SQUEEZES and len(_shape_of(call)) == 2:
+            # (C, 1) is on the way from (C, 1, 1) to (C,).
+            self.values[call] = values[0]
+            return
+        if call.target not in _LOWERED:
+            known = sorted({str(target) for target in (*_LOWERED, *PADS)})
+            raise cannot_lower(where, str(call.target), operation, known)
+        if call.target not in CALLED:
+            require_unpadded(name, values)
+        site = self._site(name, values, None, call)
+        self._append(call, _LOWERED[call.target](call, site))
+        self._reshape_as(call)
+
+    def _softmax(self, call: fx.Node, name: str) -> None:
+        """Note that the network ends in a softmax, which is no node.
+
+        Raises:
+            UnsupportedError: it does not end there, or it is not over the channels.
+        """
+        axis: Any = call.args[1]
+        ends = all(user.op == "output" for user in call.users)
+        if not ends or axis % (len(_shape_of(call)) + 1) != 1:
+            raise UnsupportedError(
+                f"{name}: a softmax over axis {axis}"
+                f"{'' if ends else ' amid the network'}; wanted one over axis 1 (the "
+                f"classes) at its end"
+            )
+        self.head = Head.SOFTMAX
+
+    def _pad(self, call: fx.Node, name: str, values: Sequence[Value]) -> None:
+        """Note zeros, or add a node for copied pixels."""
+        sides, mode = sides_of(call, name)
+        if mode is None:
+            sides = added(values[0].padding, sides)
             self.values[call] = replace(values[0], padding=sides)
             return
-        if call.target not in FUNCTIONS:
-            raise _cannot(call, where, operation)
         require_unpadded(name, values)
         site = self._site(name, values, None, call)
-        self._append(call, FUNCTIONS[call.target](call, site))
-        self._reshape_as(call)
+        self._append(call, Pad(site.name, site.inputs, sides, mode))
 
     def _shown(self, path: str) -> str:
         """A module's path without what collapsing has put into it."""
@@ -143,7 +189,7 @@ class Lowering:
         wanted = tuple(int(n) for n in _shape_of(call))
         last = self.nodes[-1]
         found = self.shapes[last.name]
-        if found != wanted and isinstance(last, SpatialMean):
+        if found == (*wanted, 1, 1):
             self._append(call, Flatten(f"{last.name}.flat", (last.name,)))
             found = self.shapes[self.values[call].tensor]
         if found != wanted:
@@ -211,27 +257,12 @@ def _shape_of(call: fx.Node) -> Shape:
     return tuple(first.shape[1:])
 
 
-def _cannot(call: fx.Node, where: str, operation: str) -> UnsupportedError:
-    """The error for an operation that is not in the table."""
-    if operation in OPERATIONS:
-        reason, remedy = OPERATIONS[operation]
-        return UnsupportedError(
-            f"{where or 'model'}: operation {call.target} cannot be lowered: {reason}; "
-            f"wanted {remedy} (replace it before training)"
-        )
-    known = sorted({str(target) for target in (*FUNCTIONS, *PADS)})
-    return UnsupportedError(
-        f"{where or 'model'}: operation {call.target} cannot be lowered; wanted one of "
-        f"{', '.join(known)}"
-    )
-
-
 def lower(
     program: torch.export.ExportedProgram,
     model: nn.Module,
     fields: dict[str, FieldBlocks],
     image: Input,
-) -> Graph:
+) -> tuple[Graph, Head]:
     """Lower a traced program with one image as its only user input.
 
     Args:
@@ -239,6 +270,10 @@ def lower(
         model: Plain modules.
         fields: Fields of each leaf module's output, by path.
         image: The input node.
+
+    Returns:
+        The graph, whose output are logits, and the network's own softmax if it ends in
+        one.
 
     Raises:
         UnsupportedError: a call has no counterpart.
@@ -260,7 +295,8 @@ def lower(
             if len(results) != 1:
                 raise GraphError(f"model: {len(results)} outputs; wanted one")
             require_unpadded("the model's output", results)
-            return _named(Graph(tuple(lowering.nodes), results[0].tensor))
+            graph = Graph(tuple(lowering.nodes), results[0].tensor)
+            return _named(graph), lowering.head
     raise GraphError("model: the traced program has no output")
 
 

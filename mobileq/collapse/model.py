@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mobileq.contract import Head
 from mobileq.graph.graph import Graph
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ class CollapsedModel:
     Attributes:
         module: Plain torch modules, (B, C, H, W) to logits; None where the graph was
             read from a collapsed checkpoint.
-        graph: The same as a Graph, BatchNorm not yet folded.
+        graph: The same as a Graph, BatchNorm not yet folded. Its output are logits.
+        head: What the network itself makes of them; a softmax is no node.
     """
 
     module: nn.Module | None
     graph: Graph
+    head: Head = Head.NONE

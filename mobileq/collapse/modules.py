@@ -7,13 +7,14 @@ call instead, as what its own `forward` does.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from torch import nn
 
 from mobileq.collapse.activations import ACTIVATIONS
-from mobileq.collapse.padding import added
+from mobileq.collapse.padding import Value, added, pad_mode, require_unpadded
 from mobileq.collapse.pools import POOLS
 from mobileq.collapse.resize import upsampled
 from mobileq.collapse.site import Lowered, Site, array
@@ -29,6 +30,7 @@ from mobileq.graph.nodes import (
     Mask,
     Node,
     OrbitMax,
+    Pad,
     Padding,
     Relu,
     Relu6,
@@ -38,13 +40,18 @@ from mobileq.graph.nodes import (
 from mobileq.models.build import DiscMask, DiscMean
 
 
-def _conv(module: nn.Conv2d, site: Site) -> Node:
-    """Conv2d with zero padding."""
-    if module.padding_mode != "zeros":
-        raise UnsupportedError(
-            f"{site.name}: Conv2d with padding_mode {module.padding_mode!r}; wanted "
-            f"'zeros' (integer kernels pad with nothing else)"
-        )
+def _conv(module: nn.Conv2d, site: Site) -> Lowered:
+    """Conv2d; pixels that it copies around its input are a node of their own."""
+    mode, sides = pad_mode(site.name, module.padding_mode), _conv_padding(module)
+    if mode is not None and sides != NO_PADDING:
+        require_unpadded(site.name, [Value(site.inputs[0], site.padding)])
+        copied = Pad(f"{site.name}.pad", site.inputs, sides, mode)
+        return copied, _convolved(module, replace(site, inputs=(copied.name,)))
+    return _convolved(module, site, added(site.padding, sides))
+
+
+def _convolved(module: nn.Conv2d, site: Site, padding: Padding = NO_PADDING) -> Conv:
+    """Conv2d between zeros."""
     for what in ("stride", "dilation"):
         rows, columns = getattr(module, what)
         if rows != columns:
@@ -61,14 +68,14 @@ def _conv(module: nn.Conv2d, site: Site) -> Node:
         bias,
         site.fields or trivial_fields(len(weight)),
         stride=module.stride[0],
-        padding=added(site.padding, _conv_padding(module)),
+        padding=padding,
         groups=module.groups,
         dilation=module.dilation[0],
     )
 
 
 def _conv_padding(module: nn.Conv2d) -> Padding:
-    """Zeros that a Conv2d adds itself, given in numbers, as `same` or as `valid`."""
+    """What a Conv2d adds itself, given in numbers, as `same` or as `valid`."""
     if module.padding == "valid":
         return NO_PADDING
     if module.padding == "same":

@@ -1,7 +1,8 @@
-"""Zeros that a network pads around a tensor before a layer reads it.
+"""What a network pads around a tensor before a layer reads it.
 
-They make no node. The value that is padded keeps them, and each convolution or pool
-that reads it adds them to its own padding, which has four sides.
+Zeros make no node. The value that is padded keeps them, and each convolution or pool
+that reads it adds them to its own padding, which has four sides. Copied pixels (a
+mirror image, the border, the other side) are a `Pad` node.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import fx
 
 from mobileq.errors import UnsupportedError
 from mobileq.graph.base import NO_PADDING, Padding
+from mobileq.graph.nodes import PadMode
 
 PADS = (torch.ops.aten.pad.default, torch.ops.aten.constant_pad_nd.default)
 """Operations that pad."""
@@ -43,34 +45,52 @@ def added(first: Padding, second: Padding) -> Padding:
     )
 
 
-def zeros_around(call: fx.Node, name: str) -> Padding:
-    """Zeros that one of `PADS` adds around (B, C, H, W).
+def pad_mode(name: str, mode: str) -> PadMode | None:
+    """What is padded: None for zeros.
+
+    Args:
+        name: Whose it is, for the error message.
+        mode: As torch calls it.
+
+    Raises:
+        UnsupportedError: torch has another mode.
+    """
+    if mode in ("zeros", "constant"):
+        return None
+    known = [kind.value for kind in PadMode]
+    if mode not in known:
+        raise UnsupportedError(
+            f"{name}: pads with mode {mode!r}; wanted zeros, {', '.join(known)}"
+        )
+    return PadMode(mode)
+
+
+def sides_of(call: fx.Node, name: str) -> tuple[Padding, PadMode | None]:
+    """What one of `PADS` adds around (B, C, H, W), and of what: None for zeros.
 
     Args:
         call: The operation in the traced program.
         name: Its name for the error message.
 
     Raises:
-        UnsupportedError: it adds something else, or at another axis, or cuts.
+        UnsupportedError: it adds other constants, or at another axis, or cuts.
     """
     names = ("mode", "value") if call.target is PADS[0] else ("value",)
     options: dict[str, Any] = {"mode": "constant", "value": 0}
     options |= {**dict(zip(names, call.args[2:], strict=False)), **call.kwargs}
     mode, value = options["mode"], options["value"]
-    if mode != "constant" or value not in (None, 0):
-        raise UnsupportedError(
-            f"{name}: pads with mode {mode!r}, value {value}; wanted mode 'constant' "
-            f"and value 0"
-        )
+    kind = pad_mode(name, mode)
+    if kind is None and value not in (None, 0):
+        raise UnsupportedError(f"{name}: pads with value {value}; wanted 0")
     widths = cast("Sequence[int]", call.args[1])
     left, right, top, bottom, *others = [*widths, *[0] * (4 - len(widths))]
     flat = len(call.meta["val"].shape) != 4
     if flat or any(others) or min(left, right, top, bottom) < 0:
         raise UnsupportedError(
-            f"{name}: pads by {list(widths)}; wanted zeros around (B, C, H, W), as "
+            f"{name}: pads by {list(widths)}; wanted a border of (B, C, H, W), as "
             f"(left, right, top, bottom) of 0 or more"
         )
-    return Padding(top, bottom, left, right)
+    return Padding(top, bottom, left, right), kind
 
 
 def require_unpadded(name: str, values: Sequence[Value]) -> None:

@@ -5,8 +5,10 @@ For each the reason, and the nearest thing that works.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+
+from mobileq.errors import UnsupportedError
 
 _NORM = "it needs the length of every field, a root of a sum of squares"
 _GATE = "it multiplies fields by gates that integer kernels would round anew"
@@ -86,10 +88,34 @@ OPERATIONS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "gelu": ("its integer kernels differ between runtimes", "nn.Hardswish"),
         "tanh": ("its integer kernels differ between runtimes", "nn.Sigmoid"),
-        "div": (
-            "quotients are not computed in integers",
-            "a factor that is a constant",
+        "log_softmax": (
+            "it belongs to the loss, not to the network",
+            "logits (leave it out), or a softmax at the end",
         ),
     }
 )
 """Reason and remedy by the name of an operation of torch."""
+
+
+def cannot_lower(
+    where: str, target: str, operation: str, known: Sequence[str]
+) -> UnsupportedError:
+    """The error for an operation that has no counterpart.
+
+    Args:
+        where: Path of the module that calls it; empty for the network itself.
+        target: The operation as the traced program has it.
+        operation: Its name in `OPERATIONS`, if it is there.
+        known: Operations that have one.
+    """
+    place = where or "model"
+    if operation in OPERATIONS:
+        reason, remedy = OPERATIONS[operation]
+        return UnsupportedError(
+            f"{place}: operation {target} cannot be lowered: {reason}; wanted {remedy} "
+            f"(replace it before training)"
+        )
+    return UnsupportedError(
+        f"{place}: operation {target} cannot be lowered; wanted one of "
+        f"{', '.join(known)}"
+    )

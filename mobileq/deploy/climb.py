@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.deploy.climb_heads import INTEGER, climb_heads, logits_of_files
+from mobileq.deploy.climb_heads import (
+    INTEGER,
+    climb_heads,
+    logits_of_files,
+    with_own_head,
+)
 from mobileq.deploy.files import Deployment
 from mobileq.deploy.quantize import Quantized
 from mobileq.errors import DataError
@@ -52,11 +57,15 @@ def climb(
     inside = logits_of_files(of_files, head, output)
     graphs = [GraphRunner(s.graph, f"graph, {s.name}") for s in made.stages]
     floats: list[Runner] = [
-        *_torch_runners(model, made, pixels),
         *graphs,
         *(r for n, r in inside.items() if n.startswith("model.float")),
     ]
     floats = [Remembered(runner) for runner in floats]
+    # A network with a softmax of its own returns scores, its graph logits.
+    modules: list[Runner] = [
+        *(Remembered(runner) for runner in _torch_runners(model, made, pixels)),
+        with_own_head(made.collapsed, floats[0]),
+    ]
     rungs = [
         compare(
             runner,
@@ -66,7 +75,10 @@ def climb(
             limit=tolerances.float_error,
             order=_order(made.stages[0].graph),
         )
-        for before, runner in itertools.pairwise(floats)
+        for before, runner in (
+            *itertools.pairwise(modules),
+            *itertools.pairwise(floats),
+        )
     ]
     if made.quantized is not None:
         fused = next(r for r in floats if r.name == graphs[-2].name)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from mobileq.collapse.model import CollapsedModel
 from mobileq.contract import Head
 from mobileq.deploy.files import Deployment
 from mobileq.verify.headed import Headed, LogitsInside
@@ -35,6 +36,18 @@ def logits_of_files(
     if head is Head.NONE:
         return dict(of_files)
     return {n: Remembered(LogitsInside(r, output)) for n, r in of_files.items()}
+
+
+def with_own_head(collapsed: CollapsedModel, graph: Runner) -> Runner:
+    """A graph's runner that returns what the network itself does.
+
+    Args:
+        collapsed: Where it comes from.
+        graph: Returns logits.
+    """
+    if collapsed.head is Head.NONE:
+        return graph
+    return Headed(graph, collapsed.head, None, name=graph.name)
 
 
 def climb_heads(

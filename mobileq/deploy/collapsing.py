@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mobileq.collapse.model import CollapsedModel
 from mobileq.collapsed import CollapsedCheckpoint, save_collapsed
 from mobileq.deploy.climb import check_images
+from mobileq.deploy.climb_heads import with_own_head
 from mobileq.deploy.export import as_collapsed
 from mobileq.deploy.sources import Network, Source, load_network
 from mobileq.errors import CheckpointError, InputError
@@ -76,6 +77,7 @@ def collapse_checkpoint(
         network.training,
         tuple(rung.to_dict() for rung in rungs),
         str(out),
+        head=collapsed.head,
     )
     save_collapsed(out, made)
     return made
@@ -96,7 +98,7 @@ def _climb(
     runners: list[Runner] = [
         TorchRunner(network.model, "network as trained", pixels=network.pixels),
         TorchRunner(collapsed.module, "collapsed", pixels=network.pixels),
-        GraphRunner(collapsed.graph, "graph, collapsed"),
+        with_own_head(collapsed, GraphRunner(collapsed.graph, "graph, collapsed")),
     ]
     runners = [Remembered(runner) for runner in runners]
     return [

@@ -223,7 +223,8 @@ def as_collapsed(
 def _stored(made: Deployment, origin: Mapping[str, Any] | None) -> CollapsedCheckpoint:
     """The network itself, for whoever verifies the bundle or exports it again."""
     checkpoint = (origin or {}).get("checkpoint", {})
-    return CollapsedCheckpoint(made.collapsed.graph, checkpoint)
+    found = made.collapsed
+    return CollapsedCheckpoint(found.graph, checkpoint, head=found.head)
 
 
 def _calibrated(images: NDArray[np.uint8] | None) -> dict[str, Any]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.collapse.model import CollapsedModel
-from mobileq.contract import Contract
+from mobileq.contract import Contract, Head
 from mobileq.deploy.quantize import Quantized, quantize
 from mobileq.errors import InputError
 from mobileq.graph.graph import Graph
@@ -70,6 +70,7 @@ def deploy(
     Raises:
         MobileqError: the graph cannot be deployed, or does not fit the contract.
     """
+    contract = _with_own_head(contract, collapsed.head)
     classes = collapsed.graph.shapes[collapsed.graph.output][0]
     contract.check(classes, formats, int8=int8)
     report("folding BatchNorm, snapping orbits")
@@ -87,6 +88,22 @@ def deploy(
             report(f"writing {name}")
             files |= _write(name, finished[-1].graph, quantized, contract)
     return Deployment(collapsed, (*prepared, *finished), quantized, files, contract)
+
+
+def _with_own_head(contract: Contract, own: Head) -> Contract:
+    """The contract of a network that ends in a softmax of its own.
+
+    Raises:
+        InputError: another head is wanted.
+    """
+    if own is Head.NONE or contract.head is own:
+        return contract
+    if contract.head is not Head.NONE:
+        raise InputError(
+            f"head is {contract.head.value} for a network that ends in a {own.value}; "
+            f"wanted {own.value} (leave --head out)"
+        )
+    return replace(contract, head=own)
 
 
 def check_formats(formats: Sequence[str]) -> None:

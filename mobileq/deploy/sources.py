@@ -151,7 +151,7 @@ def _collapsed(source: Source, path: Path) -> Network:
     channels, height, width = image.shape
     classes = found.graph.shapes[found.graph.output][0]
     return Network(
-        CollapsedModel(None, found.graph),
+        CollapsedModel(None, found.graph, found.head),
         (channels, height, width),
         PixelMap(image.pixel_scale, image.pixel_zero),
         {

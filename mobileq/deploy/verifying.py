@@ -151,7 +151,8 @@ def _graph(bundle: Bundle, manifest: Manifest) -> CollapsedModel:
             f"{bundle.path}: holds no {GRAPH}, with which the ladder begins; wanted a "
             f"bundle of this version (export again)"
         )
-    graph = load_collapsed(bundle.path / GRAPH).graph
+    stored = load_collapsed(bundle.path / GRAPH)
+    graph = stored.graph
     image = graph.input
     found = (list(image.shape), image.pixel_scale, image.pixel_zero)
     told = manifest.input
@@ -160,7 +161,7 @@ def _graph(bundle: Bundle, manifest: Manifest) -> CollapsedModel:
             f"{bundle.path / GRAPH}: input is {found}, the manifest says {told.shape}, "
             f"{told.pixel_scale}, {told.pixel_zero}; wanted the same (export again)"
         )
-    return CollapsedModel(None, graph)
+    return CollapsedModel(None, graph, stored.head)
 
 
 def _trained(bundle: Bundle, manifest: Manifest, source: Source, report: Report) -> Any:

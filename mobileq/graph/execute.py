@@ -37,8 +37,8 @@ from mobileq.graph.nodes import (
     Relu6,
     SoftMask,
     SpatialMean,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 
 Array = NDArray[Any]
 
@@ -169,8 +169,8 @@ def _apply(node: Node, inputs: list[Array]) -> Array:
             return window_max(lowest, node.kernel, node.stride)
         case OrbitMax():
             return np.asarray(x.reshape(len(x), -1, node.block, *x.shape[2:]).max(2))
-        case Upsample():
-            rows, columns = (node.sources(size) for size in x.shape[2:])
+        case Copies():
+            rows, columns = node.sources(*x.shape[2:])
             return x[:, :, rows][:, :, :, columns]
         case Flatten():
             return x.reshape(len(x), -1)

@@ -36,8 +36,8 @@ from mobileq.graph.nodes import (
     Relu6,
     SoftMask,
     SpatialMean,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 
 
 def run(
@@ -160,8 +160,8 @@ def apply(node: Node, inputs: list[Tensor]) -> Tensor:
             return F.max_pool2d(padded, node.kernel, node.stride)
         case OrbitMax():
             return x.reshape(len(x), -1, node.block, *x.shape[2:]).amax(2)
-        case Upsample():
-            return upsampled(node, x)
+        case Copies():
+            return copied(node, x)
         case Flatten():
             return x.flatten(1)
     raise UnsupportedError(
@@ -181,9 +181,9 @@ def _conv(node: Conv, x: Tensor) -> Tensor:
     )
 
 
-def upsampled(node: Upsample, x: Tensor) -> Tensor:
-    """Repeat pixels of (B, C, H, W)."""
-    rows, columns = (torch.from_numpy(node.sources(n)) for n in x.shape[2:])
+def copied(node: Copies, x: Tensor) -> Tensor:
+    """Copy pixels of (B, C, H, W)."""
+    rows, columns = map(torch.from_numpy, node.sources(*x.shape[2:]))
     return x[:, :, rows][:, :, :, columns]
 
 

@@ -1,7 +1,7 @@
 """The node types. Tensors are NCHW without the batch axis: (C, H, W), or (F,) if flat.
 
     Input  Conv  BatchNorm  Linear  Add  Mul  Concat  Relu  Relu6  Cap  Curve  Mask
-    SoftMask  SpatialMean  AveragePool  MaxPool  OrbitMax  Upsample  Flatten
+    SoftMask  SpatialMean  AveragePool  MaxPool  OrbitMax  Upsample  Pad  Flatten
 
 A node makes one tensor, and the tensor has the node's name.
 """
@@ -24,6 +24,8 @@ from mobileq.graph.pools import (
     Mask,
     MaxPool,
     OrbitMax,
+    Pad,
+    PadMode,
     SoftMask,
     SpatialMean,
     Upsample,
@@ -46,6 +48,8 @@ __all__ = [
     "Mul",
     "Node",
     "OrbitMax",
+    "Pad",
+    "PadMode",
     "Padding",
     "Relu",
     "Relu6",

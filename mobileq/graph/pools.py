@@ -1,14 +1,22 @@
-"""Node types without weights that reduce or mask the grid or the channels."""
+"""Node types without weights that reduce, mask or copy the grid or the channels."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.graph.arrays import frozen
 from mobileq.graph.base import NO_PADDING, Node, Padding, Shape
+
+MOST_PADDING = 4096
+"""Copies of one border pixel; more than any network has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +111,18 @@ class SoftMask(Node):
 
 
 @dataclass(frozen=True, eq=False)
-class Upsample(Node):
+class Copies(Node, ABC):
+    """Base of the nodes whose every pixel is a copy of one of the input's."""
+
+    @abstractmethod
+    def sources(
+        self, height: int, width: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """(H',) row and (W',) column that those of the output are copies of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Upsample(Copies):
     """Repeat every pixel `factor` times in both directions, and the border besides.
 
     Attributes:
@@ -123,10 +142,72 @@ class Upsample(Node):
         self._expect(fits, f"edge {self.edge}", f"0 to {self.factor}")
         return (shape[0], *(self.factor * n + 2 * self.edge for n in shape[1:]))
 
-    def sources(self, size: int) -> NDArray[np.int64]:
-        """Row that each output row is a copy of, for `size` rows (or columns)."""
+    def sources(
+        self, height: int, width: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Each `factor` times, and the border `edge` times more."""
+        rows, columns = (self._repeated(size) for size in (height, width))
+        return rows, columns
+
+    def _repeated(self, size: int) -> NDArray[np.int64]:
+        """Along one axis."""
         places = np.arange(-self.edge, self.factor * size + self.edge)
         return np.clip(places // self.factor, 0, size - 1)
+
+
+class PadMode(Enum):
+    """What lies beyond the border, as torch calls it."""
+
+    REFLECT = "reflect"
+    REPLICATE = "replicate"
+    CIRCULAR = "circular"
+
+
+_NUMPY_MODES: Mapping[PadMode, Literal["reflect", "edge", "wrap"]] = MappingProxyType(
+    {
+        PadMode.REFLECT: "reflect",
+        PadMode.REPLICATE: "edge",
+        PadMode.CIRCULAR: "wrap",
+    }
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pad(Copies):
+    """Copies of pixels around the grid. Zeros belong to the node that reads them.
+
+    Attributes:
+        padding: How many, on each side.
+        mode: Which.
+    """
+
+    padding: Padding
+    mode: PadMode
+
+    def output_shape(self, *shapes: Shape) -> Shape:
+        """(C, H + top + bottom, W + left + right), by torch's rules."""
+        (shape,) = shapes
+        self._expect(len(shape) == 3, f"input {shape}", "(C, H, W)")
+        sides = self.padding
+        pairs = ((sides.top, sides.bottom), (sides.left, sides.right))
+        for size, pair in zip(shape[1:], pairs, strict=True):
+            # A mirror image or a repetition of the grid is no larger than the grid.
+            most = {PadMode.REFLECT: size - 1, PadMode.CIRCULAR: size}.get(
+                self.mode, MOST_PADDING
+            )
+            fits = 0 <= min(pair) <= max(pair) <= most
+            wanted = f"0 to {most} pixels ({self.mode.value}, {size} points)"
+            self._expect(fits, f"padding {pair}", wanted)
+        return (shape[0], *(n + sum(p) for n, p in zip(shape[1:], pairs, strict=True)))
+
+    def sources(
+        self, height: int, width: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The grid's own rows and columns, with the copied ones around them."""
+        sides, mode = self.padding, _NUMPY_MODES[self.mode]
+        rows = np.pad(np.arange(height), (sides.top, sides.bottom), mode)
+        columns = np.pad(np.arange(width), (sides.left, sides.right), mode)
+        return rows, columns
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,8 +38,8 @@ from mobileq.graph.nodes import (
     Node,
     OrbitMax,
     SpatialMean,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.passes.scaling import input_columns
 from mobileq.passes.snap import with_bias
 
@@ -132,6 +132,6 @@ def _passed(node: Node, arriving: list[Shift]) -> Shift | None:
             return orbits[:, 0] if (orbits == orbits[:, :1]).all() else None
         case Cap() if (arriving[0] < node.high).all():
             return arriving[0]
-        case SpatialMean() | Flatten() | Upsample():
+        case SpatialMean() | Flatten() | Copies():
             return arriving[0]
     return None

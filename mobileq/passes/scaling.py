@@ -44,14 +44,14 @@ from mobileq.graph.nodes import (
     OrbitMax,
     Relu,
     SoftMask,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 
 Labels = NDArray[np.int64]
 
 PASSES_ON = (
     *(Add, AveragePool, Cap, Concat, Flatten, Mask, MaxPool, OrbitMax, Relu),
-    *(SoftMask, Upsample),
+    *(SoftMask, Copies),
 )
 """Nodes (SpatialMean is a Mask) whose output has the factors of their inputs."""
 

@@ -25,6 +25,7 @@ from mobileq.proof.program import (
     Opaque,
     Operator,
     Pad,
+    PerPixel,
     Pointwise,
     Sample,
     Shape,
@@ -51,6 +52,7 @@ class Builder:
         self._channels_last = channels_last
         self._views: dict[str, tuple[Elements, str]] = {}
         self._flattened: dict[str, str] = {}
+        self._copied: dict[str, Sample] = {}
 
     def add(self, operator: Operator, *, flat: bool = False) -> None:
         """Append an operator.
@@ -75,14 +77,14 @@ class Builder:
 
     def known(self, name: str) -> bool:
         """Whether a tensor depends on the image."""
-        return name in self.shapes or name in self._views
+        return name in self.shapes or name in self._views or name in self._copied
 
     def mixed(self, name: str) -> bool:
         """Whether a tensor is a reshape that no operator stands for."""
         return name in self._views and self._operator(name) is None
 
     def shape(self, name: str) -> Shape:
-        """(C, H, W) of a tensor, which becomes an operator's result if it is not yet.
+        """(C, H, W) of a tensor, whose operator is appended if it waits to be.
 
         Raises:
             Unreadable: it does not depend on the image, or is a mixed reshape.
@@ -92,9 +94,21 @@ class Builder:
             if operator is None:
                 raise Unreadable("it reads a reshape that mixes pixels and channels")
             self.add(operator, flat=len(self._views[name][0].shape) == 2)
+        if name in self._copied and name not in self.shapes:
+            self.add(self._copied[name])
         if name not in self.shapes:
             raise Unreadable(f"its input {name!r} does not depend on the image")
         return self.shapes[name]
+
+    def grid(self, name: str) -> tuple[int, int]:
+        """(H, W) of a tensor; a `Sample` waits on.
+
+        Raises:
+            Unreadable: as `shape` says.
+        """
+        waits = name in self._copied and name not in self.shapes
+        shape = self._copied[name].shape if waits else self.shape(name)
+        return shape[1:]
 
     def elements(self, name: str) -> Elements:
         """The elements of a tensor in the order of the format.
@@ -183,6 +197,11 @@ class Builder:
         shape = (channels, windows.rows.count, windows.columns.count)
         self.add(Pad(name, kind, (above,), shape, windows))
 
+    def add_per_pixel(self, name: str, kind: str, above: str) -> None:
+        """Append a function of all channels of a pixel."""
+        shape, flat = self.shape(above), above in self.flat
+        self.add(PerPixel(name, kind, (above,), shape), flat=flat)
+
     def add_sample(
         self,
         name: str,
@@ -191,11 +210,23 @@ class Builder:
         rows: NDArray[np.int64],
         columns: NDArray[np.int64],
     ) -> None:
-        """Append a `Sample`, whose input must not be flat (`Unreadable`)."""
+        """Note a `Sample`; it is appended when something else reads it.
+
+        Copies of copies are copies of the first tensor: rows and columns may be copied
+        by one operator each, and the grid between the two need not be square.
+
+        Raises:
+            Unreadable: its input has no grid.
+        """
+        if above in self._copied and above not in self.shapes:
+            first = self._copied[above]
+            (above,) = first.inputs
+            rows, columns = first.rows[rows], first.columns[columns]
+        channels = self.shape(above)[0]
         if above in self.flat:
             raise Unreadable("its input has no grid")
-        shape = (self.shape(above)[0], len(rows), len(columns))
-        self.add(Sample(name, kind, (above,), shape, rows, columns))
+        shape = (channels, len(rows), len(columns))
+        self._copied[name] = Sample(name, kind, (above,), shape, rows, columns)
 
     def _spread(self, name: str, shape: Shape) -> str:
         """Name of a tensor, or of its only place at every place of a grid."""
@@ -206,6 +237,7 @@ class Builder:
             spread += "_"
         rows, columns = (np.zeros(size, np.int64) for size in shape[1:])
         self.add_sample(spread, "spread", name, rows, columns)
+        self.shape(spread)
         return spread
 
     def add_pointwise(

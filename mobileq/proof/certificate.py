@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mobileq.proof.motions import QUARTER_TURN, Motion, group_name
-from mobileq.proof.program import Program
+from mobileq.proof.program import PerPixel, Program
 from mobileq.proof.prove import Break, Proof, prove
 
 FORMAT = "mobileq-certificate"
@@ -23,6 +23,12 @@ ASSUMPTIONS = (
     "every pixel, in vectors and in what is left over.",
 )
 """What a proof about integers takes for granted of every runtime."""
+
+PER_PIXEL = (
+    "The runtime computes a softmax by one function of the pixel's channels, at every "
+    "pixel."
+)
+"""And of one that runs a file with a softmax for each pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +103,15 @@ def certify_program(program: Program, data: bytes) -> Certificate:
     """
     proof = prove(program)
     shapes = {operator.name: operator.shape for operator in program.operators}
+    dense = [o for o in program.operators if isinstance(o, PerPixel)]
+    of_pixels = any(o.shape[1:] != (1, 1) for o in dense)
     return Certificate(
         program.format,
         hashlib.sha256(data).hexdigest(),
         proof,
         shapes[program.output][1:] == (1, 1),
         len(program.operators),
-        (*ASSUMPTIONS, *program.assumptions),
+        (*ASSUMPTIONS, *program.assumptions, *([PER_PIXEL] if of_pixels else [])),
     )
 
 

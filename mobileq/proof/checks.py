@@ -78,6 +78,23 @@ def joined_shape(
     return (sum(one[0] for one in shapes), *shapes[0][1:])
 
 
+def picked(places: NDArray[Any], size: int) -> NDArray[np.int64]:
+    """(n,) rows or columns that an operator picks by their numbers.
+
+    Args:
+        places: As they are in the file.
+        size: How many there are to pick from.
+
+    Raises:
+        Unreadable: none, no list, or some that are not there.
+    """
+    if places.ndim != 1 or not places.size or places.dtype.kind != "i":
+        raise Unreadable("it does not pick rows or columns")
+    if places.min() < 0 or places.max() >= size:
+        raise Unreadable(f"it picks places beyond the {size} that there are")
+    return places.astype(np.int64)
+
+
 def border(
     grid: Sequence[int], amounts: NDArray[np.integer[Any]], *, first: int
 ) -> Windows:

@@ -6,6 +6,7 @@
     MaxWindow   maximum over windows of the grid
     Pad         a constant border
     Sample      copied places of the grid: repeated pixels, borders, a value spread out
+    PerPixel    a function of all channels of a pixel, such as a softmax
     Regroup     maximum over channels of a pixel, or a new order of all elements
     Concat      channels of several tensors
     Opaque      anything else; it is proven only behind the last change
@@ -154,6 +155,14 @@ class Sample(Operator):
 
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class PerPixel(Operator):
+    """One function of all channels of a pixel, the same at every pixel.
+
+    What it does with them is not known, so the channels must stay as they are.
+    """
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ from mobileq.proof.program import (
     Opaque,
     Operator,
     Pad,
+    PerPixel,
     Pointwise,
     Regroup,
     Sample,
@@ -114,6 +115,8 @@ def parts(
         case Sample():
             check_sample(operator, *inputs[0].shape[1:], motion)
             return _read(inputs, motion)
+        case PerPixel():
+            return (_per_pixel(inputs[0], motion),)
         case Regroup():
             return (_regroup(operator, inputs[0], motion),)
         case Concat():
@@ -130,6 +133,20 @@ def _opaque(operator: Opaque, inputs: Sequence[Channels], motion: Motion) -> Par
         if above.shape[1:] != (1, 1) or not same:
             raise Asymmetric(operator.reason)
     every = np.arange(operator.shape[0])
+    return Part("channel", every, every)
+
+
+def _per_pixel(above: Channels, motion: Motion) -> Part:
+    """A class for each channel, if none of those that are read takes another's place.
+
+    Raises:
+        Asymmetric: one does.
+    """
+    moved = above.sources[motion]
+    if not np.array_equal(moved, np.arange(above.classes)):
+        raise Asymmetric("it reads channels that take each other's places")
+    check_grid(*above.shape[1:], motion)
+    every = np.arange(len(above.labels))
     return Part("channel", every, every)
 
 

@@ -27,8 +27,8 @@ from mobileq.graph.nodes import (
     Relu6,
     SoftMask,
     SpatialMean,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.quant.affine import Affine
 from mobileq.quant.curves import SIGMOID_OUTPUT
 from mobileq.quant.spec import QuantSpec
@@ -44,7 +44,7 @@ LARGEST_FACTOR = 256
 scale is this or more (convolution-nhwc.c, fully-connected-nc.c)."""
 
 PASSES_THROUGH = (
-    *(Mask, SoftMask, MaxPool, OrbitMax, Upsample, Flatten),
+    *(Mask, SoftMask, MaxPool, OrbitMax, Copies, Flatten),
     *(Relu, Relu6, Cap),
 )
 """Nodes whose output has the affine map of their input: they select, clip or weigh."""

@@ -27,8 +27,8 @@ from mobileq.graph.nodes import (
     Mul,
     OrbitMax,
     SoftMask,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.graph.spec import Stage, check
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.curves import SIGMOID_OUTPUT
@@ -119,7 +119,7 @@ def _alone(graph: Graph, name: str, reader: str) -> bool:
     return found is not None and found.name == reader
 
 
-_COPIES = (Mask, MaxPool, OrbitMax, SoftMask, Upsample)
+_COPIES = (Mask, MaxPool, OrbitMax, SoftMask, Copies)
 """Nodes whose values are those of their input, or weighed ones."""
 
 

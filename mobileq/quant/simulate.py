@@ -41,8 +41,8 @@ from mobileq.graph.nodes import (
     Relu,
     Relu6,
     SoftMask,
-    Upsample,
 )
+from mobileq.graph.pools import Copies
 from mobileq.quant.affine import QMIN, Affine
 from mobileq.quant.consistency import ADD_SHIFT, require_consistent
 from mobileq.quant.curves import curve_table
@@ -156,8 +156,8 @@ def _apply(node: Node, inputs: list[Int8], spec: QuantSpec) -> Int8:
         case Curve():
             table = curve_table(node, source, spec.activations[node.name])
             return np.asarray(table[x.astype(np.int64) - QMIN])
-        case Upsample():
-            rows, columns = (node.sources(n) for n in x.shape[2:])
+        case Copies():
+            rows, columns = node.sources(*x.shape[2:])
             return x[:, :, rows][:, :, :, columns]
         case Mask():
             zero = np.int8(source.zero_point)

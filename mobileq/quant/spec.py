@@ -73,7 +73,7 @@ class QuantSpec:
 
     Attributes:
         activations: Affine map of every tensor, by name. The input's is the pixel's:
-            int8 value = pixel - 128. Masks, MaxPool, OrbitMax, Upsample, Flatten and
+            int8 value = pixel - 128. Masks, MaxPool, OrbitMax, copies, Flatten and
             standalone Relu nodes share the map of their input.
         layers: Integer weights of every Conv and Linear node, by name.
     """

@@ -67,17 +67,22 @@ class Headed(_Wrapped):
         runner: Returns logits.
         head: Softmax or sigmoid.
         affine: What integer logits stand for; not needed for real ones.
+        name: By default of what it computes; whose logits they are, the other side of a
+            rung says.
     """
 
-    def __init__(self, runner: Runner, head: Head, affine: Affine | None) -> None:
+    def __init__(
+        self, runner: Runner, head: Head, affine: Affine | None, *, name: str = ""
+    ) -> None:
         super().__init__(runner)
         self._head = head
         self._affine = affine
+        self._name = name or f"{head.value} of logits"
 
     @property
     def name(self) -> str:
-        """Of what it computes; whose logits they are, the other side of a rung says."""
-        return f"{self._head.value} of its logits"
+        """What it computes."""
+        return self._name
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Scores, (B, F): int8 of integer logits, else float32."""

@@ -13,6 +13,7 @@ from mobileq.graph.nodes import (
     Mask,
     MaxPool,
     Node,
+    Pad,
     SoftMask,
 )
 
@@ -53,6 +54,8 @@ def _uneven(graph: Graph, node: Node) -> str | None:
                 f"stride {node.stride} on {size} points leaves {span % node.stride} "
                 f"over, so the turned grid is sampled elsewhere"
             )
+    if isinstance(node, Pad) and not node.padding.symmetric:
+        return f"padding {node.padding} is not symmetric"
     if isinstance(node, Mask | SoftMask):
         mask = node.mask
         if not (

@@ -52,13 +52,34 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "1: operation aten.group_norm.default cannot be lowered: it normalizes by "
         "statistics of the image itself; wanted nn.BatchNorm2d",
     ),
-    "scaled sum": (
-        lambda: Plain(lambda x: torch.add(x, x.relu(), alpha=2)),
-        "add: adds 2 times a feature map or takes one from a constant; wanted a sum",
+    "quotient": (
+        lambda: Plain(lambda x: x / (1 + x.relu())),
+        "div: divides by a feature map; wanted a constant",
     ),
-    "difference": (
-        lambda: Plain(lambda x: x.relu() - x),
-        "sub: adds -1 times a feature map or takes one from a constant; wanted a sum",
+    "logarithm of a softmax": (
+        lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LogSoftmax(1)),
+        "2: operation aten.log_softmax.int cannot be lowered: it belongs to the loss, "
+        "not to the network; wanted logits (leave it out), or a softmax at the end",
+    ),
+    "softmax over the grid": (
+        lambda: nn.Sequential(nn.Softmax(dim=3)),
+        "0.softmax: a softmax over axis 3; wanted one over axis 1 (the classes) at its",
+    ),
+    "softmax amid the network": (
+        lambda: Plain(lambda x: x * torch.softmax(x, dim=1)),
+        "softmax: a softmax over axis 1 amid the network; wanted one over axis 1 (the",
+    ),
+    "weights that depend on the image": (
+        lambda: Plain(lambda x: F.conv2d(x, x[:1])),
+        "model: operation aten.slice.Tensor cannot be lowered; wanted one of",
+    ),
+    "flattened grid for a ReLU": (
+        lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(243, 2)),
+        "0: flattens (3, 9, 9) for Relu '1'; wanted a Linear layer right behind it",
+    ),
+    "flattened grid at the end": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()),
+        "logits: flattens (4, 7, 7) for the output; wanted a Linear layer right",
     ),
     "sum with an image": (
         lambda: Plain(lambda x: x + torch.ones(1, 3, 9, 9)),
@@ -92,37 +113,35 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: nn.Sequential(nn.Flatten(2)),
         "0: Flatten from axis 2 to -1; wanted 1 to -1",
     ),
-    "reflecting padding": (
-        lambda: nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")),
-        "0: Conv2d with padding_mode 'reflect'; wanted 'zeros'",
+    "zeros around a mirror image": (
+        lambda: nn.Sequential(
+            nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")
+        ),
+        "1: reads 'image' with Padding(top=1, bottom=1, left=1, right=1) around it",
     ),
     "two dilations": (
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3, dilation=(1, 2))),
         "0: Conv2d with dilation (1, 2); wanted one for both axes",
     ),
-    "reflecting pad": (
-        lambda: nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(3, 4, 3)),
-        "0.pad: pads with mode 'reflect', value 0; wanted mode 'constant' and value",
-    ),
     "pad with ones": (
         lambda: nn.Sequential(nn.ConstantPad2d(1, 1.0), nn.Conv2d(3, 4, 3)),
-        "0.pad: pads with mode 'constant', value 1.0; wanted mode 'constant' and value",
+        "0.pad: pads with value 1.0; wanted 0",
     ),
     "pad with ones by function": (
         lambda: Plain(lambda x: torch.constant_pad_nd(x, (1, 1), 1)),
-        "constant_pad_nd: pads with mode 'constant', value 1; wanted mode",
+        "constant_pad_nd: pads with value 1; wanted 0",
     ),
     "pad that cuts": (
         lambda: nn.Sequential(nn.ZeroPad2d((0, 1, -1, 0)), nn.Conv2d(3, 4, 3)),
-        "0.pad: pads by [0, 1, -1, 0]; wanted zeros around (B, C, H, W)",
+        "0.pad: pads by [0, 1, -1, 0]; wanted a border of (B, C, H, W)",
     ),
     "pad of channels": (
         lambda: Plain(lambda x: F.pad(x, (0, 0, 0, 0, 0, 2))),
-        "pad: pads by [0, 0, 0, 0, 0, 2]; wanted zeros around (B, C, H, W)",
+        "pad: pads by [0, 0, 0, 0, 0, 2]; wanted a border of (B, C, H, W)",
     ),
     "pad of a flat tensor": (
         lambda: nn.Sequential(nn.Flatten(), nn.ZeroPad2d((1, 0, 0, 0))),
-        "1.pad: pads by [1, 0, 0, 0]; wanted zeros around (B, C, H, W)",
+        "1.pad: pads by [1, 0, 0, 0]; wanted a border of (B, C, H, W)",
     ),
     "pad before a ReLU": (
         lambda: nn.Sequential(nn.ZeroPad2d(1), nn.ReLU(), nn.Conv2d(3, 4, 3)),

@@ -50,7 +50,7 @@ class Steps(nn.Module):
         return tensor
 
 
-def lifted(fields: enn.FieldType, kernel: int = 3, **options: int) -> nn.Module:
+def lifted(fields: enn.FieldType, kernel: int = 3, **options: int | str) -> nn.Module:
     """escnn's convolution of the image."""
     conv: nn.Module = enn.R2Conv(IMAGE, fields, kernel, **options)
     return conv
@@ -102,6 +102,12 @@ def require_moved(graph: Graph, size: int = SIZE) -> None:
 Make = Callable[[], Steps]
 KINDS: dict[str, Make] = {
     "convolution, dilated": lambda: prepared(lifted(PLAIN, padding=2, dilation=2)),
+    **{
+        f"convolution, padding {mode}": lambda mode=mode: prepared(  # type: ignore[misc]
+            lifted(PLAIN, padding=1, padding_mode=mode)
+        )
+        for mode in ("reflect", "replicate", "circular")
+    },
     "convolution of mixed fields": lambda: prepared(
         lifted(MIXED), enn.ReLU(MIXED), enn.R2Conv(MIXED, PLAIN, 3, padding=1)
     ),

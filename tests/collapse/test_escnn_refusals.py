@@ -117,10 +117,6 @@ CASES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Steerable(Own()),
         "layers.0: escnn module Own cannot be collapsed; wanted one of",
     ),
-    "circular padding": (
-        lambda: Steerable(_lifting(padding=1, padding_mode="circular")),
-        "layers.0: R2Conv with padding_mode 'circular'; wanted 'zeros' (integer",
-    ),
     "norm of a batch": (
         lambda: Steerable(
             _lifting(), enn.IIDBatchNorm2d(REGULAR, track_running_stats=False)

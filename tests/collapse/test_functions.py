@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from mobileq.collapse.collapse import collapse
 from mobileq.errors import UnsupportedError
@@ -34,6 +35,7 @@ class Forward(nn.Module):
         self._forward = forward
         self.register_buffer("scales", torch.linspace(-1, 1, 4).reshape(4, 1, 1))
         self.shift = nn.Parameter(torch.linspace(0, 1, 4))
+        self.filters = nn.Parameter(torch.linspace(-1, 1, 144).reshape(4, 4, 3, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """What the test wants."""
@@ -62,6 +64,14 @@ BODIES: dict[str, Body] = {
     "parameter, reshaped": lambda m, x: x + m.shift.view(1, -1, 1, 1) * 2,
     "times a share": lambda m, x: torch.add(x, m.scales, alpha=0.5),
     "twice the same": lambda m, x: x + x,
+    "nothing left": lambda m, x: x + (x.relu() - x.relu()),
+    "scaled sum": lambda m, x: torch.add(x, x.relu(), alpha=2),
+    "difference": lambda m, x: x.relu() - x,
+    "taken from a number": lambda m, x: 1 - x,
+    "taken from a buffer": lambda m, x: m.scales - x,
+    "negative": lambda m, x: -x,
+    "divided": lambda m, x: x / 3,
+    "divided by a parameter": lambda m, x: x / (1 + m.shift.view(1, -1, 1, 1)),
     "square": lambda m, x: x * x,
     "product": lambda m, x: x * x.relu(),
     "gate": lambda m, x: x * x.mean((2, 3), keepdim=True),
@@ -78,6 +88,29 @@ BODIES: dict[str, Body] = {
     "leaky relu of slope 0": lambda m, x: F.leaky_relu(x, 0.0),
     "hard sigmoid": lambda m, x: F.hardsigmoid(4 * x),
     "hard swish": lambda m, x: F.hardswish(4 * x),
+    "clamped below": lambda m, x: x.clamp(min=0),
+    "clamped": lambda m, x: torch.clamp(4 * x, 0, 6),
+    "maximum over the grid": lambda m, x: x.amax((2, 3)),
+    "maximum and mean, kept": lambda m, x: (
+        x.amax((-2, -1), keepdim=True) + x.mean((2, 3), keepdim=True)
+    ),
+    "squeezed at once": lambda m, x: F.adaptive_avg_pool2d(x, 1).squeeze(),
+    "squeezed twice": lambda m, x: F.adaptive_avg_pool2d(x, 1).squeeze(-1).squeeze(-1),
+    "maximum pool": lambda m, x: F.max_pool2d(x, 2),
+    "maximum pool with options": lambda m, x: F.max_pool2d(x, 3, 1, padding=1),
+    "average pool": lambda m, x: F.avg_pool2d(x, (3, 2), stride=1),
+    "convolution": lambda m, x: F.conv2d(
+        x, m.filters, m.shift, stride=2, padding=1, dilation=2
+    ),
+    "convolution by groups": lambda m, x: F.conv2d(x, m.filters[:, :1], groups=4),
+    "convolution of the same size": lambda m, x: F.conv2d(x, m.filters, padding="same"),
+    "convolution between zeros": lambda m, x: F.conv2d(
+        F.pad(x, (1, 0, 2, 1)), m.filters
+    ),
+    "linear": lambda m, x: F.linear(x.mean((2, 3)), m.filters[:, :, 0, 0]),
+    "mirror image around it": lambda m, x: F.pad(x, (1, 0, 2, 1), mode="reflect"),
+    "border around it": lambda m, x: F.pad(x, (3, 1, 0, 7), mode="replicate"),
+    "other side around it": lambda m, x: F.pad(x, (6, 1, 2, 1), mode="circular"),
     "global maximum": lambda m, x: F.adaptive_max_pool2d(x, 1),
     "pool to a grid": lambda m, x: F.adaptive_avg_pool2d(x, (3, 3)),
     "nearest": lambda m, x: F.interpolate(x, scale_factor=2.0),
@@ -125,6 +158,14 @@ MODULES: dict[str, nn.Module] = {
     "maximum pool to a grid": nn.AdaptiveMaxPool2d(2),
     "upsampling": nn.Upsample(scale_factor=3),
     "dilated": nn.Conv2d(4, 4, 3, dilation=2, padding="same"),
+    "mirror image": nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(4, 4, 3)),
+    "even kernel in a circle": nn.Conv2d(
+        4, 4, 2, padding="same", padding_mode="circular"
+    ),
+    "weights that are normalized": weight_norm(nn.Conv2d(4, 4, 3)),
+    "flattened grid": nn.Sequential(
+        nn.Flatten(), nn.Linear(144, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)
+    ),
 }
 
 

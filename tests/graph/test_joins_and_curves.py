@@ -48,7 +48,7 @@ def test_an_upsampled_row_is_torchs_with_a_replicated_border(
     values = torch.arange(float(size))[None, None, None]
     larger = F.interpolate(values, size=(1, factor * size))
     wanted = F.pad(larger, (edge, edge, 0, 0), mode="replicate")
-    found = Upsample("u", ("x",), factor, edge).sources(size)
+    found = Upsample("u", ("x",), factor, edge).sources(size, size)[0]
     np.testing.assert_array_equal(found, wanted.numpy().ravel())
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from mobileq.contract import Contract, EndType, Head
-from mobileq.proof.program import Opaque
+from mobileq.proof.program import Opaque, PerPixel
 from mobileq.quant.heads import SCORES, real_scores
 from mobileq.quant.simulate import simulate
 from mobileq_onnx import float_writer, qdq_writer
@@ -129,14 +129,20 @@ def test_a_file_of_any_batch_takes_all_images_at_once() -> None:
 @pytest.mark.parametrize("batch", [1, 3, None])
 @pytest.mark.parametrize("head", HEADS)
 def test_the_proof_reads_heads_and_batches(batch: int | None, head: Head) -> None:
-    """Only the head is opaque, which breaks nothing behind the pools."""
+    """A sigmoid of real numbers is opaque, which breaks nothing behind the pools."""
     graph = handmade_graph(size=9)
     contract = Contract(batch=batch, head=head)
     file = qdq_writer.write_int8(graph, handmade_spec(graph), contract)
     program = read_program(file, "file")
-    opaque = [o.kind for o in program.operators if type(o).__name__ == "Opaque"]
-    kinds = {Head.NONE: [], Head.SOFTMAX: ["Softmax"], Head.SIGMOID: ["Sigmoid"]}
-    assert opaque == kinds[head]
+    found = [
+        (type(o), o.kind) for o in program.operators if isinstance(o, Opaque | PerPixel)
+    ]
+    kinds: dict[Head, list[tuple[type, str]]] = {
+        Head.NONE: [],
+        Head.SOFTMAX: [(PerPixel, "Softmax")],
+        Head.SIGMOID: [(Opaque, "Sigmoid")],
+    }
+    assert found == kinds[head]
 
 
 def test_metadata_says_what_the_file_takes_and_returns() -> None:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobileq.graph.nodes import Concat, Mul, Node, SoftMask, Upsample
+from mobileq.graph.nodes import Concat, Mul, Node, SoftMask
+from mobileq.graph.pools import Copies
 from mobileq.quant.affine import QMAX, QMIN
 from mobileq.quant.simulate import simulate
 from mobileq.quant.spec import QuantSpec
@@ -30,8 +31,8 @@ def steps(node: Node, spec: QuantSpec, tensors: Tensors) -> np.ndarray:
         case SoftMask():
             real = parts[0] * np.rint(node.mask * 127) / 127
         case _:
-            assert isinstance(node, Upsample)
-            rows, columns = (node.sources(n) for n in parts[0].shape[2:])
+            assert isinstance(node, Copies)
+            rows, columns = node.sources(*parts[0].shape[2:])
             real = parts[0][:, :, rows][:, :, :, columns]
     affine = spec.activations[node.name]
     return np.clip(real / affine.scale + affine.zero_point, QMIN, QMAX)
@@ -49,10 +50,10 @@ def test_a_node_rounds_what_it_reads_once(
     model = write_int8(graph, spec, activation_type=activations)
     tensors = dict(OnnxRunner(model).tensors(random_pixels(graph, 1, seed=seed)))
     for node in graph.nodes:
-        if isinstance(node, Concat | Mul | SoftMask | Upsample):
+        if isinstance(node, Concat | Mul | SoftMask | Copies):
             wanted = steps(node, spec, tensors)
             # Half a step, and float32's rounding of values of up to 256 steps.
-            limit = 0.0 if isinstance(node, Upsample) else 0.5 + 1e-3
+            limit = 0.0 if isinstance(node, Copies) else 0.5 + 1e-3
             assert np.abs(tensors[node.name] - wanted).max() <= limit, node.name
 
 

@@ -18,6 +18,7 @@ from mobileq.proof.program import (
     MaxWindow,
     Opaque,
     Pad,
+    PerPixel,
     Pointwise,
     Regroup,
     Source,
@@ -150,8 +151,31 @@ def test_tiny_random_others(seed: int) -> None:
         Regroup("y", "all", ("x",), (2, 1, 1), elements, True),
         Regroup("y", "some", ("x",), x.shape, rng.integers(0, 2, (2, 2)), False),
         Concat("y", "concat", ("x", "x"), (4, height, width)),
+        PerPixel("y", "softmax", ("x",), x.shape),
     ):
         _require_true(Program("test", (x, operator), "y"))
+
+
+@given(seed=seeds)
+def test_a_function_of_a_pixel_passes_where_channels_stay(seed: int) -> None:
+    """Behind the orbit pool, on a grid that turns; not on channels of an orbit."""
+    made = Symmetric(seed, "C4", 5)
+    made.convolve(2)
+    for pooled in (False, True):
+        if pooled:
+            made.orbit_max()
+        before, program = made.last, made.program()
+        softmax = PerPixel("softmax", "SOFTMAX", (before.name,), before.shape)
+        operators = (*program.operators, softmax)
+        program = replace(program, operators=operators, output=softmax.name)
+        proof = prove(program)
+        if pooled:
+            assert QUARTER_TURN in proof.proven
+        elif QUARTER_TURN in proof.breaks:
+            # Unless all channels of an orbit happen to be equal.
+            reason = "it reads channels that take each other's places"
+            assert proof.breaks[QUARTER_TURN].reason == reason
+        _require_true(program)
 
 
 @given(seed=seeds)

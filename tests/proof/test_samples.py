@@ -9,20 +9,26 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+import torch
+from escnn import gspaces
+from escnn import nn as enn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
+from torch import nn
 
-from mobileq.certify import certify
+from mobileq.certify import certify, certify_files
 from mobileq.collapse.collapse import collapse
+from mobileq.deploy.climb import climb
 from mobileq.deploy.files import deploy
 from mobileq.proof import Certificate, Motion, Program, prove
 from mobileq.proof.builder import Builder
 from mobileq.proof.checks import Unreadable
 from mobileq.proof.motions import CHECKED, QUARTER_TURN
 from mobileq.proof.program import Pointwise, Sample, Source
+from mobileq_tflite.flatfile import AlignedBuffer
 from support.faults import edited
+from support.images import random_pixels
 from support.programs import run
 from support.user_networks import USER_NETWORKS, trained_looking
 
@@ -135,10 +141,6 @@ def _option(name: str, key: str, value: Any) -> Callable[[Any, Any], None]:
             _option("ResizeNearestNeighborOptions", "halfPixelCenters", False),
             "it resizes 6 rows to 12; wanted a multiple",
         ),
-        (
-            _option("MirrorPadOptions", "mode", schema.MirrorPadMode.REFLECT),
-            "its border is no mirror image",
-        ),
     ],
 )
 def test_other_tflite_rounding_is_refused(change: Any, reason: str) -> None:
@@ -184,7 +186,7 @@ def _constant(kind: str, position: int, values: Any) -> Callable[[Any], None]:
         ),
         (_constant("Resize", 2, [1, 1, 2.5, 2.5]), "it does not repeat pixels a whole"),
         (_constant("Resize", 2, [1, 1, 1e9, 1e9]), "its result has more than"),
-        (_attribute("Pad", "mode", "reflect"), "it mirrors or wraps the grid around"),
+        (_attribute("Pad", "mode", "wrap"), "it wraps the grid around"),
         (
             _constant("Pad", 1, [0, 0, 2**40, 0, 0, 0, 0, 0]),
             "its border is 1099511627776 points wide",
@@ -203,3 +205,103 @@ def test_copies_on_one_side_break_the_symmetry() -> None:
     broken = _of_onnx(_constant("Pad", 1, [0, 0, 2, 1, 0, 0, 0, 1])).first_break
     assert broken is not None
     assert "which do not lie symmetrically" in broken.reason
+
+
+def _surrounded(mode: str, padding: int) -> nn.Module:
+    """Convolutions of a C_4 network that copy pixels around the grid."""
+    space = gspaces.rot2dOnR2(4)
+    image = enn.FieldType(space, [space.trivial_repr])
+    regular = enn.FieldType(space, [space.regular_repr] * 2)
+    options: dict[str, Any] = {"padding": padding, "padding_mode": mode}
+
+    class Surrounded(nn.Module):
+        """(B, 1, 9, 9) to (B, 2, H, W)."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = enn.R2Conv(image, regular, 5, **options)
+            self.relu = enn.ReLU(regular)
+            self.second = enn.R2Conv(regular, regular, 3, **options)
+            self.orbits = enn.GroupPooling(regular)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            """A map of logits."""
+            features = self.first(enn.GeometricTensor(images, image))
+            logits: torch.Tensor = self.orbits(self.second(self.relu(features))).tensor
+            return logits
+
+    torch.manual_seed(0)
+    return Surrounded().eval()
+
+
+@pytest.mark.parametrize("padding", [1, 3])
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_copied_borders_are_exact_and_proven(mode: str, padding: int) -> None:
+    """Every mode of padding that escnn has goes through the ladder, and is proven."""
+    network = _surrounded(mode, padding)
+    deployment = deploy(collapse(network, (1, 9, 9)))
+    images = random_pixels(4, (1, 9, 9), 1)
+    assert [r for r in climb(network, deployment, images=images) if not r.passed] == []
+    integers = {n: f for n, f in deployment.files.items() if ".int8." in n}
+    found = certify_files(integers)
+    assert {name: one.group for name, one in found.items()} == dict.fromkeys(
+        integers, "C4"
+    )
+
+
+def _circular(change: Callable[[Any], None], kind: str) -> Certificate:
+    """What is proven of a network with a circular border whose picks are changed."""
+    file = _circular_files()[f"model.int8.{kind}"]
+    if kind == "tflite":
+
+        def edit(model: Any, graph: Any) -> None:
+            for operator in graph.operators:
+                if type(operator.builtinOptions).__name__ == "GatherOptionsT":
+                    number = graph.tensors[operator.inputs[1]].buffer
+                    stored = bytes(model.buffers[number].data)
+                    places = np.frombuffer(stored, "<i4").copy()
+                    change(places)
+                    model.buffers[number] = AlignedBuffer(places.tobytes())
+
+        return certify(edited(file, edit), "model.int8.tflite")
+    model = onnx.load_model_from_string(file)
+    names = {n.input[1] for n in model.graph.node if n.op_type == "Gather"}
+    for stored in model.graph.initializer:
+        if stored.name in names:
+            places = numpy_helper.to_array(stored).copy()
+            change(places)
+            stored.CopyFrom(numpy_helper.from_array(places, stored.name))
+    return certify(model.SerializeToString(), "model.int8.onnx")
+
+
+@cache
+def _circular_files() -> dict[str, bytes]:
+    """Files of a network with a circular border."""
+    return dict(deploy(collapse(_surrounded("circular", 1), (1, 9, 9))).files)
+
+
+def _another_row(places: Any) -> None:
+    """The first copied row is another one."""
+    places[0] -= 1
+
+
+def _beyond(places: Any) -> None:
+    """A row that is not there."""
+    places[0] = len(places)
+
+
+@pytest.mark.parametrize("kind", ["tflite", "onnx"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_another_row, "it copies rows 7, 0, 1, 2, ... and columns 7, 0, 1, 2, ..."),
+        (_beyond, "it picks places beyond the 9 that there are"),
+    ],
+)
+def test_other_picks_are_not_proven(
+    change: Callable[[Any], None], reason: str, kind: str
+) -> None:
+    """One wrong row breaks the symmetry, and one that is not there the reading."""
+    broken = _circular(change, kind).first_break
+    assert broken is not None
+    assert broken.reason.startswith(reason)

@@ -20,6 +20,7 @@ from mobileq.proof.program import (
     Opaque,
     Operator,
     Pad,
+    PerPixel,
     Pointwise,
     Program,
     Regroup,
@@ -86,6 +87,10 @@ def compute(operator: Operator, inputs: Sequence[Array]) -> Array:
             return np.concatenate(inputs)
         case Sample():
             return inputs[0][:, operator.rows][:, :, operator.columns]
+        case PerPixel():
+            every = inputs[0].astype(np.int64)
+            mixed = [np.roll(every, n, axis=0).cumsum(0) for n in range(len(every))]
+            return np.array([(m * m).sum(0) % MODULUS for m in mixed])
         case Opaque():
             every = np.concatenate([values.ravel() for values in inputs])
             rolled = [np.roll(every, n).cumsum() for n in range(operator.shape[0])]

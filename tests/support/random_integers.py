@@ -30,7 +30,9 @@ from mobileq.graph.nodes import (
     Mul,
     Node,
     OrbitMax,
+    Pad,
     Padding,
+    PadMode,
     Relu,
     Relu6,
     SoftMask,
@@ -44,6 +46,7 @@ from support.handmade import handmade_spec, mean_conv, random_conv
 
 KEEPS_AFFINE = (Input, *PASSES_THROUGH)
 ACTIVATIONS = tuple(Activation)
+PAD_MODES = tuple(PadMode)
 
 
 def random_deployable(seed: int, *, steps: int = 6) -> Graph:
@@ -132,6 +135,8 @@ def _random_node(rng: np.random.Generator, graph: Graph, name: str) -> Node:
         case 9 if max(height, width) <= 10:
             factor = int(rng.integers(1, 4))
             return Upsample(name, (above,), factor, int(rng.integers(0, factor + 1)))
+        case 10 if min(height, width) >= 3 and max(height, width) <= 12:
+            return Pad(name, (above,), _random_padding(rng, 2), _any(rng, PAD_MODES))
     return _any_conv(rng, graph, name)
 
 

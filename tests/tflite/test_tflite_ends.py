@@ -11,6 +11,7 @@ from mobileq.contract import Contract, EndType, Head
 from mobileq.graph.fields import trivial_fields
 from mobileq.graph.graph import Graph
 from mobileq.graph.nodes import Flatten, Input, Linear
+from mobileq.proof.program import Opaque, PerPixel
 from mobileq.quant.affine import Affine
 from mobileq.quant.heads import SCORES, integer_scores
 from mobileq.quant.simulate import simulate
@@ -157,15 +158,13 @@ def test_float_files_normalize_pixels_and_have_heads(end: EndType, head: Head) -
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("head", list(Head))
 def test_the_proof_reads_every_end(end: EndType, head: Head) -> None:
-    """No operator at the ends of a file is one that the reader does not know of.
-
-    A softmax reads all logits, so it is opaque; behind the pools that breaks nothing.
-    """
+    """No operator at the ends of a file is one that the reader does not know of."""
     graph = handmade_graph(size=9)
     file = write_int8(graph, handmade_spec(graph), Contract(end_type=end, head=head))
     program = read_program(file, "file")
-    opaque = [o.kind for o in program.operators if type(o).__name__ == "Opaque"]
-    assert opaque == (["SOFTMAX"] if head is Head.SOFTMAX else [])
+    assert not [o for o in program.operators if isinstance(o, Opaque)]
+    of_pixels = [o.kind for o in program.operators if isinstance(o, PerPixel)]
+    assert of_pixels == (["SOFTMAX"] if head is Head.SOFTMAX else [])
 
 
 @pytest.mark.parametrize("kernels", KERNELS)
