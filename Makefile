@@ -2,15 +2,18 @@
 #   make demo    export the shipped network to INT8, verify it, measure it
 #   make test    every test, with line coverage;  make test-fast leaves out slow ones
 #   make lint    style, types, import contracts
+#   make fuzz    damaged files of every kind, for some minutes
+#   make test-clients    MediaPipe and onnxruntime-web (npm) on files that we write
 #   make bench   speed and quality figures;  make lock rewrites requirements.lock
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo/pcam-equivariant.mobileq
+CLIENTS := .venv-clients
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast lint format bench lock setup clean
+.PHONY: demo test test-fast test-clients clients fuzz lint format bench lock setup clean
 
 demo: setup
 	@mkdir -p $(dir $(DEMO))
@@ -23,6 +26,27 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not slow"
+
+fuzz: setup
+	$(BIN)/python -m pytest --hypothesis-profile=fuzz \
+	    tests/graph/test_store_hostile.py::test_any_value_anywhere_is_read_or_refused \
+	    tests/test_collapsed.py::test_any_bytes_are_read_or_refused \
+	    tests/test_inspection.py::test_damaged_files \
+	    tests/test_manifest.py::test_anything_in_any_place_is_read_or_refused
+
+test-clients: setup clients
+	MOBILEQ_MEDIAPIPE_PYTHON=$(CLIENTS)/bin/python MOBILEQ_ORT_WEB=$(CLIENTS) \
+	    $(BIN)/python -m pytest tests/clients
+
+# Apart from .venv: clients want other releases of numpy and flatbuffers.
+clients: $(CLIENTS)/installed
+
+$(CLIENTS)/installed: tests/clients/requirements.txt
+	$(PYTHON) -m venv --clear $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	npm install --prefix $(CLIENTS) --no-save --no-audit --no-fund --silent \
+	    onnxruntime-web@1.30.0
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -64,4 +88,4 @@ setup: .venv/mobileq-installed
 	@touch $@
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv $(CLIENTS) runs/demo

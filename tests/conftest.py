@@ -26,6 +26,13 @@ settings.register_profile(
     max_examples=15,
     suppress_health_check=[HealthCheck.too_slow],
 )
+# `make fuzz`: other examples every time, for some minutes.
+settings.register_profile(
+    "fuzz",
+    deadline=None,
+    max_examples=20_000,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("mobileq")
 
 

@@ -7,15 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from conftest import ROOT, Cli
 from mobileq.bundle import Bundle
+from mobileq.contract import Contract, Head
+from mobileq.deploy.export import export_module
 from mobileq.errors import BundleError
 from mobileq.manifest import read_manifest, schema
+from mobileq.recipe import load_recipe
 from support.manifests import sound
+from support.user_networks import USER_NETWORKS, trained_looking
 
 SCHEMA = ROOT / "docs" / "manifest.schema.json"
 Change = Callable[[dict[str, Any]], object]
@@ -57,6 +63,10 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     ),
     "long text": (lambda m: m.update(classes="x" * 9999), r"found 'x{56}\.\.\.;"),
 }
+
+
+BEYOND_SCHEMA = {"absurd image", "NaN", "infinity"}
+"""No JSON schema says what a product may be, and JSON has neither NaN nor infinity."""
 
 
 @pytest.mark.parametrize("kind", DAMAGE)
@@ -103,6 +113,37 @@ def test_anything_in_any_place_is_read_or_refused(data: st.DataObject) -> None:
     else:
         said = ""
     assert len(said) < 1000
+
+
+def _strangers() -> Any:
+    """The published schema, as a program of others uses it."""
+    published = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(published)
+    return Draft202012Validator(published)
+
+
+@pytest.mark.parametrize("kind", sorted(set(DAMAGE) - BEYOND_SCHEMA))
+def test_the_published_schema_refuses_the_same(kind: str) -> None:
+    """A program that knows the schema alone sees what we see."""
+    content = sound()
+    assert not list(_strangers().iter_errors(content))
+    DAMAGE[kind][0](content)
+    assert list(_strangers().iter_errors(content))
+
+
+def test_the_published_schema_takes_a_real_manifest(tmp_path: Path) -> None:
+    """With everything that an export can say: integers, head, labels, calibration."""
+    made = USER_NETWORKS["blurred classifier"]
+    bundle = export_module(
+        trained_looking(made),
+        made.shape,
+        out=tmp_path / "x.mobileq",
+        recipe=load_recipe("calibrated"),
+        contract=Contract(head=Head.SOFTMAX, labels=("a", "b", "c", "d")),
+        calibration=np.random.default_rng(0).integers(0, 256, (8, 15, 15, 1), np.uint8),
+    )
+    written = json.loads((bundle.path / "manifest.json").read_text(encoding="utf-8"))
+    assert [error.message for error in _strangers().iter_errors(written)] == []
 
 
 def test_the_published_schema_is_the_one_that_is_used(cli: Cli) -> None:

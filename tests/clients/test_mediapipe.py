@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobileq.checkpoint import load_checkpoint
+from mobileq.checkpoint_labels import labels_of
+from mobileq.collapse.collapse import collapse
 from mobileq.contract import Contract, EndType, Head
+from mobileq.data.pcam import open_pcam
+from mobileq.data.transforms import center_crop
+from mobileq.deploy.files import deploy
 from mobileq.quant.heads import SCORES
 from mobileq_tflite.float_writer import write_float
 from mobileq_tflite.int8_writer import write_int8
@@ -48,6 +54,22 @@ def pixels() -> np.ndarray:
     return random_pixels(handmade_graph(size=SIZE), 4)
 
 
+def ask(
+    python: str, folder: Path, pixels: np.ndarray, files: dict[str, bytes]
+) -> dict[str, Any]:
+    """What MediaPipe says about each file, by its name."""
+    images = folder / "images.npy"
+    np.save(images, pixels)
+    paths = {name: folder / f"{name}.tflite" for name in files}
+    for name, path in paths.items():
+        path.write_bytes(files[name])
+    command = [python, str(CLIENT), str(images), *map(str, paths.values())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout)
+    return {name: told[str(path)] for name, path in paths.items()}
+
+
 @pytest.fixture(scope="module")
 def answers(
     python: str, pixels: np.ndarray, tmp_path_factory: pytest.TempPathFactory
@@ -62,17 +84,8 @@ def answers(
         files[f"int8 {end} {head.value}"] = write_int8(graph, spec, contract)
     plain = Contract(head=Head.SOFTMAX, labels=LABELS, name="A network")
     files["float None softmax"] = write_float(graph, plain)
-    images = folder / "images.npy"
-    np.save(images, pixels)
-    paths = []
-    for name, data in files.items():
-        paths.append(folder / f"{name}.tflite")
-        paths[-1].write_bytes(data)
-    command = [python, str(CLIENT), str(images), *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout)
-    return {path.stem: {**told[str(path)], "file": files[path.stem]} for path in paths}
+    told = ask(python, folder, pixels, files)
+    return {name: {**answer, "file": files[name]} for name, answer in told.items()}
 
 
 @pytest.mark.parametrize(("end", "head"), CASES)
@@ -123,3 +136,26 @@ def test_its_schema_reads_our_metadata(answers: dict[str, Any]) -> None:
     }
     real = answers["int8 float32 softmax"]["metadata"]["range"]
     assert real == [-1.0, 127 / 128]
+
+
+def test_it_agrees_about_real_patches(
+    python: str, pcam_dir: Path, tmp_path: Path
+) -> None:
+    """The shipped network with a softmax: PCam's names, and LiteRT's very scores.
+
+    INT8 to 1e-6 (MediaPipe dequantizes in float32), float to 1e-5 (another release).
+    """
+    checkpoint = load_checkpoint("pcam-equivariant")
+    shape = (3, checkpoint.spec.input_size, checkpoint.spec.input_size)
+    labels = labels_of(checkpoint.source, checkpoint.training, 2)
+    contract = Contract(head=Head.SOFTMAX, labels=labels)
+    collapsed = collapse(checkpoint.build(), shape)
+    files = deploy(collapsed, formats=("tflite",), contract=contract).files
+    found = open_pcam(pcam_dir, "test")
+    patches = center_crop(found.read(np.arange(len(found))), shape[1])
+    told = ask(python, tmp_path, patches, dict(files))
+    for name, error in (("model.int8.tflite", 1e-6), ("model.float.tflite", 1e-5)):
+        wanted = TfliteRunner(files[name], kernels="xnnpack").outputs(patches)
+        scores = SCORES.dequantize(wanted) if "int8" in name else wanted
+        assert told[name]["labels"] == ["normal", "tumour"]
+        assert np.abs(np.array(told[name]["scores"]) - scores).max() <= error
