@@ -18,7 +18,7 @@ from conftest import Cli
 from mobileq.bundle import MANIFEST, open_bundle
 from mobileq.checkpoint import Checkpoint, save_checkpoint
 from mobileq.collapsed import collapsed_bytes, load_collapsed
-from mobileq.deploy.export import GRAPH, export_checkpoint
+from mobileq.deploy.export import GRAPH, export_checkpoint, export_module
 from mobileq.deploy.sources import Source
 from mobileq.deploy.verifying import verify_bundle
 from mobileq.errors import BundleError, InputError, MobileqError, VerificationError
@@ -27,9 +27,9 @@ from mobileq.graph.nodes import Linear
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from mobileq.recipe import load_recipe
-from mobileq.verify.images import verification_images
 from support.faults import TfliteEditor, editor, nudge
 from support.networks import normalized, random_pixels, randomize_norms
+from support.user_networks import USER_NETWORKS, trained_looking
 
 SPEC = ModelSpec(group="C4", width=0.05, input_size=17)
 TFLITE = "model.int8.tflite"
@@ -185,17 +185,21 @@ def test_another_checkpoint_is_refused(
         verify_bundle(made, source=Source("pcam-conventional"))
 
 
-def test_calibration_images_are_known_again(
-    checkpoint: Path, tmp_path: Path, cli: Cli
-) -> None:
+def test_calibration_images_are_known_again(tmp_path: Path, cli: Cli) -> None:
     """Needed where the integers depend on them, refused where they are others."""
     out, images = tmp_path / "x.mobileq", tmp_path / "images.npy"
-    pixels = verification_images((3, 17, 17), count=4)
+    network = USER_NETWORKS["segmentation"]
+    pixels = random_pixels(4, network.shape, 1)
     np.save(images, pixels)
-    recipe = ["--recipe", "calibrated", "--calibration", images]
-    done = cli(["export", checkpoint, "--int8", *recipe, "--out", out, "-q"])
-    assert done.returncode == 0, done.stderr
-    assert cli(["verify", out, "--calibration", images]).returncode == 0
+    export_module(
+        trained_looking(network),
+        network.shape,
+        out=out,
+        recipe=load_recipe("calibrated"),
+        calibration=pixels,
+    )
+    again = cli(["verify", out, "--calibration", images])
+    assert again.returncode == 0, again.stderr
     without = cli(["verify", out])
     assert without.returncode == 2
     assert "was made with 4 calibration images" in without.stderr
