@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from mobileq.errors import BundleError
+from mobileq.reading import read_bounded
 
 SUFFIX = ".mobileq"
 MANIFEST = "manifest.json"
 FORMAT = "mobileq-bundle"
 VERSION = 1
+MOST_MANIFEST = 2**26
+"""Bytes; a network of a thousand layers has one of one million."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class Bundle:
             )
         file = self.path / name
         try:
-            data = file.read_bytes()
+            data = read_bounded(file)
         except OSError as error:
             raise BundleError(
                 f"{file}: cannot be read ({error.strerror}); wanted the file that the "
@@ -132,13 +135,13 @@ def open_bundle(path: Path) -> Bundle:
     """
     file = path / MANIFEST
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(read_bounded(file, MOST_MANIFEST).decode("utf-8"))
     except OSError as error:
         raise BundleError(
             f"{file}: cannot be read ({error.strerror}); wanted a bundle made by "
             f"'mobileq export'"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{file}: not JSON ({error}); wanted a manifest") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{file}: not a manifest of mobileq; wanted one")

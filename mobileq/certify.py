@@ -8,6 +8,7 @@ from pathlib import Path
 from mobileq.bundle import open_bundle
 from mobileq.errors import InputError
 from mobileq.proof import Certificate, certify_program
+from mobileq.reading import read_bounded
 
 TFLITE_MAGIC = b"TFL3"
 INTEGER = ".int8."
@@ -56,7 +57,7 @@ def certify_path(path: Path) -> dict[str, Certificate]:
             )
         return {str(path / n): certify(bundle.read(n), str(path / n)) for n in names}
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); wanted a .tflite or .onnx "

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mobileq.atomic import write_atomically
 from mobileq.errors import CheckpointError
 from mobileq.models.spec import ModelSpec
+from mobileq.reading import read_bounded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -115,7 +116,7 @@ def load_checkpoint(name: str | Path) -> Checkpoint:
     """
     path = resolve(name)
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); wanted a checkpoint file"
@@ -275,7 +276,10 @@ def _read_safetensors(
         header = json.loads(metadata.get(FORMAT, "{}"))
         if not isinstance(header, dict):
             raise ValueError("the header is not a dictionary")
-    except (SafetensorError, ValueError, AttributeError, TypeError) as error:
+    except (
+        *(SafetensorError, ValueError, AttributeError, TypeError),
+        RecursionError,
+    ) as error:
         raise CheckpointError(
             f"{path}: neither a torch nor a safetensors file, or truncated "
             f"({len(data):,} bytes); wanted a mobileq checkpoint"

@@ -24,6 +24,7 @@ from mobileq.contract import Head
 from mobileq.errors import CheckpointError, GraphError, SymmetryError
 from mobileq.graph.graph import Graph
 from mobileq.graph.store import graph_from_tensors, graph_to_tensors
+from mobileq.reading import read_bounded
 
 SUFFIX = ".collapsed.safetensors"
 FORMAT = "mobileq-collapsed"
@@ -137,13 +138,7 @@ def _read(path: Path) -> bytes:
         CheckpointError: it cannot be read, or is too large.
     """
     try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise CheckpointError(
-                f"{path}: {size:,} bytes; wanted a collapsed checkpoint of at most "
-                f"{MOST_BYTES:,}"
-            )
-        return path.read_bytes()
+        return read_bounded(path, MOST_BYTES)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read ({error.strerror}); wanted a collapsed checkpoint"

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Literal
 
 from mobileq.errors import InputError
+from mobileq.reading import read_bounded
 
 EndType = Literal["uint8", "int8", "float32"]
 END_TYPES: tuple[EndType, ...] = ("uint8", "int8", "float32")
 
 LONGEST_LABEL = 200
 """Characters; lists of labels are read into memory by apps."""
+
+MOST_LABELS = 2**24
+"""Bytes of a file with labels."""
 
 LARGEST_BATCH = 4096
 
@@ -138,7 +142,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         InputError: it cannot be read, is not text, or holds no label.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_bounded(path, MOST_LABELS).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
         raise InputError(

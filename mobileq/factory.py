@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobileq.checkpoint import FORMAT, check_weights, refuse_compressed
 from mobileq.errors import CheckpointError, InputError, UnsupportedError
+from mobileq.reading import read_bounded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -206,7 +207,7 @@ def _unpickled(path: Path, *, trust_pickle: bool) -> Any:
     import torch
 
     try:
-        data = path.read_bytes()
+        data = read_bounded(path)
         if data[:2] != b"PK" and data[8:9] == b"{":
             from safetensors.torch import load
 

@@ -16,6 +16,7 @@ from mobileq.certify import TFLITE_MAGIC
 from mobileq.checkpoint import Checkpoint, load_checkpoint, resolve
 from mobileq.errors import BundleError, InputError, MobileqError
 from mobileq.facts import FileFacts
+from mobileq.reading import read_bounded
 
 CHECKPOINT, BUNDLE, FILE = "checkpoint", "bundle", "file"
 """Kinds of things that can be inspected."""
@@ -127,7 +128,7 @@ def _read(path: Path) -> bytes:
         InputError: missing or not readable.
     """
     try:
-        return path.read_bytes()
+        return read_bounded(path)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); wanted a .tflite or .onnx file"

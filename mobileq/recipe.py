@@ -37,6 +37,10 @@ from pathlib import Path
 from typing import Any
 
 from mobileq.errors import RecipeError
+from mobileq.reading import read_bounded
+
+MOST_BYTES = 2**20
+"""Of a recipe's file."""
 
 DEFAULT = "dfq"
 
@@ -257,13 +261,13 @@ def load_recipe(name: str | Path) -> Recipe:
     shipped = shipped_recipes()
     path = shipped.get(str(name), Path(name))
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(read_bounded(path, MOST_BYTES).decode("utf-8"))
     except OSError as error:
         raise RecipeError(
             f"{name}: no such recipe ({error.strerror}); wanted a TOML file or one of "
             f"{', '.join(shipped)}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{name}: not TOML ({error}); wanted a recipe") from error
     return _parse(str(name), tables)
 

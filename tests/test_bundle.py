@@ -159,6 +159,7 @@ def test_changed_and_missing_files(tmp_path: Path) -> None:
     [
         (None, "cannot be read (No such file or directory); wanted a bundle made by"),
         ("{", "not JSON"),
+        ("[" * 100_000, "not JSON (maximum recursion depth exceeded"),
         ("[]", "not a manifest of mobileq; wanted one"),
         ('{"format": "other"}', "not a manifest of mobileq; wanted one"),
         ({"version": VERSION + 1}, f"bundle format {VERSION + 1}; this mobileq reads"),

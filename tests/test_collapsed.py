@@ -190,7 +190,7 @@ def test_huge_files_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     with path.open("wb") as file:
         file.truncate(mobileq.collapsed.MOST_BYTES + 1)
-    assert "1,073,741,825 bytes; wanted" in _message(path)
+    assert "(1,073,741,825 bytes, more than 1,073,741,824); wanted" in _message(path)
 
 
 def test_an_unwritable_directory_is_one_line(tmp_path: Path) -> None:

@@ -234,10 +234,13 @@ def _tensor_names(model: onnx.ModelProto) -> dict[str, str]:
     """
     for entry in model.metadata_props:
         if entry.key == TENSORS_KEY:
-            return dict(json.loads(entry.value))
+            try:
+                return {str(k): str(v) for k, v in json.loads(entry.value).items()}
+            except (ValueError, AttributeError, RecursionError):
+                break
     raise BundleError(
-        f"ONNX model: no metadata {TENSORS_KEY!r} found; wanted a file that mobileq "
-        f"wrote; export it again"
+        f"ONNX model: no sound metadata {TENSORS_KEY!r} found; wanted a file that "
+        f"mobileq wrote; export it again"
     )
 
 

@@ -14,6 +14,7 @@ from mobileq.errors import BundleError
 from mobileq.verify.runner import PixelMap
 from mobileq_tflite.flatfile import IDENTIFIER, INTERNAL, pack, unpack
 from mobileq_tflite.layout import to_nchw
+from mobileq_tflite.parsed import operator_kind, reading
 from mobileq_tflite.quiet import quiet_stderr
 
 Kernels = Literal["xnnpack", "builtin", "reference"]
@@ -210,10 +211,17 @@ def kernels_of(file: bytes) -> tuple[Kernels, ...]:
 
     Args:
         file: Content of a TFLite file.
+
+    Raises:
+        InputError: it is damaged.
     """
-    codes = {code.builtinCode for code in unpack(file).operatorCodes}
+    # By accessors that check their bounds: garbage unpacks to lists without an end.
+    with reading(file, "TFLite file"):
+        model = schema.Model.GetRootAs(file, 0)
+        count = model.OperatorCodesLength()
+        kinds = {operator_kind(model.OperatorCodes(i)) for i in range(count)}
     usual: tuple[Kernels, ...] = ("xnnpack", "builtin")
-    return usual if schema.BuiltinOperator.ELU in codes else (*usual, "reference")
+    return usual if "ELU" in kinds else (*usual, "reference")
 
 
 def observable(file: bytes) -> bytes:

@@ -137,6 +137,26 @@ def test_a_changed_weight_with_the_right_hash(name: str, bundle: Path) -> None:
         verify_bundle(bundle)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["model.float.tflite", "model.float.onnx", TFLITE, "model.int8.onnx", GRAPH],
+)
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_garbage_with_the_right_hash(name: str, seed: int | None, bundle: Path) -> None:
+    """All of a file, or some bytes of it: one line, and no waiting."""
+    data = bytearray((bundle / name).read_bytes())
+    if seed is None:
+        data = bytearray(b"garbage" * 100)
+    else:
+        rng = np.random.default_rng(seed)
+        for place in rng.integers(0, len(data), 30):
+            data[place] ^= 1 << int(rng.integers(8))
+    _replace(bundle, name, bytes(data))
+    with pytest.raises(MobileqError) as caught:
+        verify_bundle(bundle)
+    assert "\n" not in str(caught.value)
+
+
 def test_another_network_under_the_right_certificate(
     bundle: Path, checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ def test_foreign_files_are_refused() -> None:
     for model, message in (
         (b"not a model at all", "no complete ONNX model"),
         (helper.make_model(other).SerializeToString(), r"\['x', 'y'\]"),
-        (bare.SerializeToString(), "no metadata"),
+        (bare.SerializeToString(), "no sound metadata"),
     ):
         with pytest.raises(BundleError, match=message):
             OnnxRunner(model)
