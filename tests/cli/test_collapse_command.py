@@ -73,6 +73,7 @@ def collapsed(checkpoint: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_graph(
     checkpoint: Path, cli: Cli, tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def altered(bundle: Bundle, target: Path, **changes: Any) -> Bundle:
     return open_bundle(target)
 
 
+@pytest.mark.slow
 def test_networks_of_two_sizes_side_by_side(
     bundle: Bundle, plain: Bundle, cli: Cli
 ) -> None:

@@ -64,6 +64,7 @@ def test_without_integer_files_there_is_no_certificate(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_network_without_symmetry_is_refused(tmp_path: Path, cli: Cli) -> None:
     """Where a certificate is required: exit code 1, the reason, nothing written."""
     source = _checkpoint(tmp_path / "plain.pt", "conventional")

@@ -53,6 +53,7 @@ def softmax(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     )
 
 
+@pytest.mark.slow
 def test_the_command_takes_all_options(
     checkpoint: Path, cli: Cli, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ def test_weights_and_a_function(project: Path, cli: Cli) -> None:
     assert manifest["classes"] == 3
 
 
+@pytest.mark.slow
 def test_collapsing_and_then_exporting(project: Path, cli: Cli) -> None:
     """Shape and pixels travel in the collapsed checkpoint; so does the function."""
     done = cli(["collapse", "weights.pt", *OWN, *PIXELS, "-q"], cwd=project)
@@ -94,6 +95,7 @@ def test_collapsing_and_then_exporting(project: Path, cli: Cli) -> None:
     assert one.read("model.float.onnx") == two.read("model.float.onnx")
 
 
+@pytest.mark.slow
 def test_a_pickled_module_that_is_trusted(project: Path, cli: Cli) -> None:
     """It is refused, with the way to open it; with the option it is exported."""
     torch.save(_network(), project / "whole.pt")
@@ -106,6 +108,7 @@ def test_a_pickled_module_that_is_trusted(project: Path, cli: Cli) -> None:
     assert (project / "whole.mobileq" / "model.float.onnx").exists()
 
 
+@pytest.mark.slow
 def test_bad_options_are_one_line(project: Path, cli: Cli) -> None:
     """Exit code 2, what was found and what was wanted; nothing is written."""
     for options, message in (

@@ -129,6 +129,7 @@ def test_shipped_networks_can_be_given(
     assert (tmp_path / "o.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_data_efficiency(mobileq: Mobileq, tissue: Path) -> None:
     """Every run once; with --resume none again, with another width a refusal."""
     command = ["data-efficiency", "--data", tissue, *SMALL]

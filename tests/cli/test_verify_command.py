@@ -87,6 +87,7 @@ def test_what_was_exported_is_verified(made: Path, cli: Cli) -> None:
     assert done.stdout.rstrip().endswith("verified")
 
 
+@pytest.mark.slow
 def test_json_with_the_network_as_it_was_trained(
     made: Path, checkpoint: Path, cli: Cli
 ) -> None:
@@ -205,6 +206,7 @@ def test_another_checkpoint_is_refused(
         verify_bundle(made, source=Source("pcam-conventional"))
 
 
+@pytest.mark.slow
 def test_calibration_images_are_known_again(tmp_path: Path, cli: Cli) -> None:
     """Needed where the integers depend on them, refused where they are others."""
     out, images = tmp_path / "x.mobileq", tmp_path / "images.npy"

@@ -138,6 +138,7 @@ def test_its_schema_reads_our_metadata(answers: dict[str, Any]) -> None:
     assert real == [-1.0, 127 / 128]
 
 
+@pytest.mark.slow
 def test_it_agrees_about_real_patches(
     python: str, pcam_dir: Path, tmp_path: Path
 ) -> None:
