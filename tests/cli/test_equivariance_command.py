@@ -142,6 +142,7 @@ def test_networks_of_two_sizes_side_by_side(
     assert "plain.mobileq int8" in picture
 
 
+@pytest.mark.slow
 def test_torch_alone_needs_no_export(folder: Path, cli: Cli) -> None:
     """One float curve, without a ratio; the files may be replaced if that is said."""
     args = ["turning.pt", "--runtime=torch", "--images=2", "--step=90"]

@@ -84,6 +84,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_recipe_that_needs_images_says_so(
     small: Path, cli: Cli, tmp_path: Path
 ) -> None:
@@ -239,6 +240,7 @@ def test_bad_checkpoints_are_one_line(
     assert sorted(tmp_path.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_bad_options_are_one_line(checkpoint: Path, cli: Cli, tmp_path: Path) -> None:
     """An unknown format or recipe option is refused before anything is written."""
     recipe = tmp_path / "odd.toml"

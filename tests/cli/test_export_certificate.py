@@ -83,6 +83,7 @@ def test_a_certificate_needs_integers(tmp_path: Path, cli: Cli) -> None:
     assert "wanted --int8" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_symmetric_stops_the_export(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ OWN = ["--factory", "nets:build", "--input-shape", "1,9,9"]
 PIXELS = ["--pixel-scale", "1/255", "--pixel-zero", "0"]
 
 
+@pytest.mark.slow
 def test_weights_and_a_function(project: Path, cli: Cli) -> None:
     """Files come out, and the manifest says where they are from."""
     options = [*OWN, *PIXELS, "--formats", "onnx", "--int8", "--out", "x.mobileq"]

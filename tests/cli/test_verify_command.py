@@ -77,6 +77,7 @@ def _replace(bundle: Path, name: str, data: bytes) -> None:
     _rewrite(bundle, lambda content: content["files"].update({name: entry}))
 
 
+@pytest.mark.slow
 def test_what_was_exported_is_verified(made: Path, cli: Cli) -> None:
     """Exit code 0; ladder, certificates, and the same bytes when exported again."""
     done = cli(["verify", made])

@@ -77,6 +77,7 @@ def test_every_run_has_the_same_steps(whole: tuple[Path, tuple[Run, ...]]) -> No
         "equivariant, 24 patches, seed 0: 20 test patches",
     ],
 )
+@pytest.mark.slow
 def test_a_killed_experiment_goes_on(
     place: str, whole: tuple[Path, tuple[Run, ...]], tmp_path: Path
 ) -> None:
