@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 import torch
@@ -145,6 +146,9 @@ class Ranks:
     def connected(self, remedy: str) -> Iterator[None]:
         """Turn a broken connection into one line; goes round everything else.
 
+        torchrun sends SIGTERM to the processes that are left, often before one of them
+        has noticed that another is gone: both mean the same here.
+
         Args:
             remedy: What to do when the other processes are gone.
 
@@ -156,10 +160,11 @@ class Ranks:
             yield
             return
         try:
+            _raise_when_told_to_end()
             yield
-        except RuntimeError as error:
+        except (RuntimeError, _ToldToEnd) as error:
             _let_this_rank_finish()
-            known = isinstance(error, distributed.DistError)
+            known = isinstance(error, distributed.DistError | _ToldToEnd)
             if not known and not any(name in str(error) for name in _TRANSPORTS):
                 raise
             if not self.first:
@@ -246,11 +251,31 @@ def _exit_code(error: BaseException) -> int:
     return INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
 
 
+class _ToldToEnd(BaseException):
+    """SIGTERM has come; no `Exception`, so that nothing on the way swallows it."""
+
+
+def _raise_when_told_to_end() -> None:
+    """Answer SIGTERM with an exception in the main thread."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        _let_this_rank_finish()
+        raise _ToldToEnd
+
+    if _in_main_thread():
+        signal.signal(signal.SIGTERM, end)
+
+
 def _let_this_rank_finish() -> None:
     """Ignore from here on what torchrun sends as soon as the first rank has ended.
 
     The line of the rank that speaks may not be printed by then.
     """
-    if threading.current_thread() is threading.main_thread():
+    if _in_main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
+
+
+def _in_main_thread() -> bool:
+    """Whether this is the thread to which Python delivers signals."""
+    return threading.current_thread() is threading.main_thread()

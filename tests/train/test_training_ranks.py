@@ -186,6 +186,7 @@ def test_interrupted_on_two_ranks_and_resumed_on_one(
     [
         ("read", "mobileq: x.h5: gone; the run up to its last saved step is kept in "),
         ("kill", "mobileq: another of the 2 processes has ended; wanted all of them "),
+        ("kill-busy", "mobileq: another of the 2 processes has ended; wanted all of "),
     ],
 )
 def test_a_rank_fails(fault: str, message: str, tmp_path: Path) -> None:
