@@ -11,6 +11,9 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo/pcam-equivariant.mobileq
 CLIENTS := .venv-clients
+# Tests of one file share what they export, so a file stays with one process. Each
+# process may hold torch and several runtimes: about 2 GB.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := demo
 .PHONY: demo test test-fast test-clients clients fuzz lint format bench lock setup clean
@@ -22,10 +25,10 @@ demo: setup
 	@printf '\nThe files are in %s:\n' $(DEMO) && ls -l $(DEMO)
 
 test: setup
-	$(BIN)/python -m pytest --cov
+	$(BIN)/python -m pytest --cov $(WORKERS)
 
 test-fast: setup
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 fuzz: setup
 	$(BIN)/python -m pytest --hypothesis-profile=fuzz \
