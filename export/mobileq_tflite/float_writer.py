@@ -40,7 +40,7 @@ from mobileq.graph.nodes import (
     Upsample,
 )
 from mobileq_tflite.flatfile import INTERNAL, pack, require_plain, signature, unpack
-from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc
+from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc, spread_mask
 from mobileq_tflite.metadata import attach, model_metadata, with_labels
 from mobileq_tflite.quiet import quiet_stderr
 
@@ -135,7 +135,7 @@ def _apply(tf: Any, graph: Graph, node: Node, sources: list[Any]) -> Any:
         case Pad():
             return _surrounded(tf, node, x, shape)
         case SoftMask() | Mask() if not isinstance(node, SpatialMean):
-            return x * node.mask.astype(np.float32)[None, :, :, None]
+            return x * spread_mask(node.mask.astype(np.float32), shape[0])
         case MaxPool():
             edges = borders(shape, node.kernel, node.stride, node.padding)
             padded = _padded(tf, x, edges, float(np.finfo(np.float32).min))

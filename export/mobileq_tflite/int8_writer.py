@@ -5,7 +5,8 @@ uint8, unless its contract says otherwise (`mobileq_tflite.ends`). Tensors have 
 node's name; internal ones contain a `;`.
 
     Input      QUANTIZE (uint8 to int8, same scale: subtracts 128, exactly)
-    Conv       CONV_2D or DEPTHWISE_CONV_2D, after a PAD where SAME is not our padding
+    Conv       CONV_2D or DEPTHWISE_CONV_2D, after a PAD where SAME is not our padding;
+               FULLY_CONNECTED between reshapes for a sum of each channel's whole grid
     Linear     FULLY_CONNECTED
     Add        ADD
     Mul        MUL
@@ -23,8 +24,6 @@ node's name; internal ones contain a `;`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -59,16 +58,13 @@ from mobileq.graph.pools import Copies
 from mobileq.quant.affine import QMIN
 from mobileq.quant.consistency import require_consistent
 from mobileq.quant.fixed_point import SOFT_STEP, cap_bounds, soft_mask
-from mobileq.quant.spec import QuantizedLayer, QuantSpec
-from mobileq_tflite.emitter import Emitter
+from mobileq.quant.spec import QuantSpec
 from mobileq_tflite.ends import PIXELS, Ends, add_source, finished, quantization
 from mobileq_tflite.flatfile import Quantization, require_plain
-from mobileq_tflite.layout import Borders, borders, is_depthwise, nhwc, ohwi, one_hwo
+from mobileq_tflite.int8_layers import LayerEmitter
+from mobileq_tflite.layout import Borders, borders, nhwc, spread_mask
 from mobileq_tflite.operators import (
     ACTIVATIONS,
-    GROUPED_CONV_VERSION,
-    VERSIONS,
-    conv_options,
     curve_options,
     pool_options,
 )
@@ -97,7 +93,7 @@ def write_int8(
     return _Writer(graph, spec, contract).write()
 
 
-class _Writer(Emitter):
+class _Writer(LayerEmitter):
     """Emits the nodes of one file."""
 
     def __init__(self, graph: Graph, spec: QuantSpec, contract: Contract) -> None:
@@ -119,9 +115,9 @@ class _Writer(Emitter):
             case Input():
                 self._input(node)
             case Conv():
-                self._conv(node)
+                self.conv(node)
             case Linear():
-                self._linear(node)
+                self.linear(node)
             case Add():
                 options = schema.AddOptionsT()
                 options.fusedActivationFunction = ACTIVATIONS[node.activation]
@@ -169,49 +165,10 @@ class _Writer(Emitter):
         signed = self.result(node)
         self.pixels = add_source(self.model, name, shape, affine, end, signed)
 
-    def _conv(self, node: Conv) -> None:
-        """A convolution, depthwise where each group has one input channel."""
-        shape = self.graph.shapes[node.inputs[0]]
-        edges = borders(shape, node.window, node.stride, node.padding)
-        zero_point = self.spec.activations[node.inputs[0]].zero_point
-        source = self.padded(node, edges, zero_point)
-        layer = self.spec.layers[node.name]
-        version = VERSIONS["CONV_2D"]
-        if is_depthwise(node):
-            kind, weight, axis = "DEPTHWISE_CONV_2D", one_hwo(layer.weight), 3
-        else:
-            kind, weight, axis = "CONV_2D", ohwi(layer.weight), 0
-            version = GROUPED_CONV_VERSION if node.groups > 1 else version
-        inputs = [source, *self._weights(node, layer, weight, axis)]
-        options = conv_options(node, edges)
-        self.operator(kind, inputs, self.result(node), options, version)
-
-    def _linear(self, node: Linear) -> None:
-        """A fully connected layer; its weights stay (O, I)."""
-        options = schema.FullyConnectedOptionsT()
-        options.fusedActivationFunction = ACTIVATIONS[node.activation]
-        layer = self.spec.layers[node.name]
-        inputs = [self.source(node), *self._weights(node, layer, layer.weight, 0)]
-        self.operator("FULLY_CONNECTED", inputs, self.result(node), options)
-
-    def _weights(
-        self, node: Conv | Linear, layer: QuantizedLayer, weight: Any, axis: int
-    ) -> list[int]:
-        """Weight and bias constants with the scales of the layer."""
-        scale = layer.weight_scale if layer.per_channel else layer.weight_scale[:1]
-        bias_scale = np.float32(self.spec.activations[node.inputs[0]].scale) * scale
-        return [
-            self.model.constant(
-                f"{node.name};weight", weight, Quantization.symmetric(scale, axis)
-            ),
-            self.model.constant(
-                f"{node.name};bias", layer.bias, Quantization.symmetric(bias_scale)
-            ),
-        ]
-
     def _mask(self, node: Node, mask: NDArray[np.int8], step: float) -> None:
-        """Multiply by a constant (H, W) that broadcasts over the channels."""
-        name, values = f"{node.name};mask", mask[None, :, :, None]
+        """Multiply by a constant (H, W), the same for all channels."""
+        channels = self.graph.shapes[node.name][0]
+        name, values = f"{node.name};mask", spread_mask(mask, channels)
         constant = self.model.constant(name, values, Quantization((step,), (0,)))
         inputs = [self.source(node), constant]
         self.operator("MUL", inputs, self.result(node), schema.MulOptionsT())

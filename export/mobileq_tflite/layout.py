@@ -9,6 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.graph.nodes import Conv, Padding, Shape
+from mobileq.quant.spec import QuantizedLayer
+
+FEW_POINTS = 9
+"""Windows up to this size have fast depthwise kernels: they are those of networks."""
+
+WIDE = 16
+"""Channels from which on a pixel fills a vector register of most processors."""
 
 
 def nhwc(shape: Shape) -> tuple[int, ...]:
@@ -31,9 +38,51 @@ def one_hwo(weight: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(weight.transpose(1, 2, 3, 0))
 
 
+def spread_mask(mask: NDArray[Any], channels: int) -> NDArray[Any]:
+    """A mask (H, W) as a constant (1, H, W, 1), or (1, H, W, C) for few channels.
+
+    XNNPACK multiplies pixel by pixel where a constant is broadcast over channels. With
+    three of them that took a tenth of a network's time (docs/benchmarks.md); values of
+    as many channels are multiplied in one go.
+
+    Args:
+        mask: The same for all channels.
+        channels: Of the tensor that is multiplied.
+    """
+    spread = mask[None, :, :, None]
+    if channels >= WIDE:
+        return spread
+    return np.ascontiguousarray(np.repeat(spread, channels, axis=3))
+
+
 def is_depthwise(node: Conv) -> bool:
     """Whether TFLite's depthwise operator can do it: one input channel per group."""
     return node.groups > 1 and node.weight.shape[1] == 1
+
+
+def is_grid_sum(node: Conv, layer: QuantizedLayer, shape: Shape) -> bool:
+    """Whether a depthwise convolution sums each channel's whole grid, all alike.
+
+    A masked mean is one.
+
+    Args:
+        node: The convolution.
+        layer: Its integers.
+        shape: (C, H, W) of its input.
+    """
+    channels, height, width = shape
+    whole = node.window == (height, width) and node.padding == Padding()
+    alike = all(
+        bool((values == values[:1]).all())
+        for values in (layer.weight, layer.bias, layer.weight_scale)
+    )
+    return (
+        is_depthwise(node)
+        and len(node.weight) == channels
+        and whole
+        and alike
+        and height * width > FEW_POINTS
+    )
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ VERSIONS = {
     "PAD": 2,
     "PADV2": 2,
     "RESHAPE": 1,
+    "TRANSPOSE": 2,
     "RELU": 2,
     "RELU6": 2,
     "MINIMUM": 2,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mobileq.errors import InputError
 from mobileq.proof.builder import Builder
 from mobileq.proof.checks import Unreadable, picked
-from mobileq.proof.program import POINT, Program, Source, Windows
+from mobileq.proof.program import POINT, Axis, Program, Source, Windows
 from mobileq_tflite.parsed import Call, File, Tensor, parse
 from mobileq_tflite.values import (
     COPIES,
@@ -130,12 +130,55 @@ class _Reader:
     def fully_connected(self, call: Call) -> None:
         """Weights (O, F); the interpreter flattens a grid in the order of memory."""
         weight = self._constant(call, 1).values
+        if self.builder.mixed(self._name(call)):
+            self._grid_sum(call, weight)
+            return
         above = self.builder.flattened(self._name(call), call.kind)
         if call.options.get("WeightsFormat") or weight.shape[1:] != (
             self.builder.shape(above)[0],
         ):
             raise Unreadable(f"its weight {weight.shape} does not fit its input")
         self._layer(call, above, weight[:, :, None, None], axis=0)
+
+    def _grid_sum(self, call: Call, weight: NDArray[Any]) -> None:
+        """One weighted sum over the grid of each channel: rows of (C, H * W).
+
+        Its result has the channels where the interpreter has the batch, so that it is
+        a view until it is reshaped back.
+        """
+        planes = self.builder.elements(self._name(call))
+        channels, height, width = planes.source_shape
+        if not planes.are_planes() or weight.shape != (1, height * width):
+            raise Unreadable("it reads a reshape that mixes pixels and channels")
+        made, result = self._made(call), f"{self._made(call)} (grid)"
+        while self.builder.known(result):
+            result += "_"
+        try:
+            if call.options.get("WeightsFormat"):
+                raise Unreadable("its weights are shuffled")
+            self._layer(
+                call,
+                planes.source,
+                np.repeat(weight.reshape(1, 1, height, width), channels, axis=0),
+                axis=0,
+                groups=channels,
+                windows=Windows(Axis(height, 1, height), Axis(width, 1, width)),
+                result=result,
+            )
+        except Unreadable as reason:
+            # What it reads is no reshape of its own, but the grid behind it.
+            self.builder.add_opaque(
+                *(call.kind, [planes.source], result, (channels, 1), str(reason)),
+                repeatable=True,
+            )
+        elements = self.builder.own_elements(result).reshaped((channels, 1))
+        self.builder.add_view(made, call.kind, elements)
+
+    def transpose(self, call: Call) -> None:
+        """The same elements with the axes in another order."""
+        order = tuple(int(axis) for axis in self._constant(call, 1).values.ravel())
+        elements = self.builder.elements(self._name(call)).transposed(order)
+        self.builder.add_view(self._made(call), call.kind, elements)
 
     def _layer(
         self,
@@ -146,6 +189,7 @@ class _Reader:
         axis: int,
         groups: int = 1,
         windows: Windows = POINT,
+        result: str | None = None,
     ) -> None:
         """Append a layer with what is known of each of its channels.
 
@@ -156,6 +200,8 @@ class _Reader:
             axis: Of the weight tensor that output channels lie on.
             groups: Of input channels.
             windows: Sampling.
+            result: Name of what it makes, if not that of the file's tensor; its one
+                bias is then that of all channels.
         """
         out, weight = len(filters), self._constant(call, 1)
         for channel in np.flatnonzero(weight.zero_point)[:1]:
@@ -170,13 +216,14 @@ class _Reader:
         }
         if len(call.inputs) > 2 and call.inputs[2] >= 0:
             bias = self._constant(call, 2)
-            if bias.kind != "INT32" or bias.values.shape != (out,):
+            count = out if result is None else 1
+            if bias.kind != "INT32" or bias.values.shape != (count,):
                 raise Unreadable(f"its bias is {bias.kind} {bias.values.shape}")
-            numbers["bias"] = bias.values.astype(np.int64)
+            numbers["bias"] = np.resize(bias.values.astype(np.int64), out)
             if len(bias.scale):
                 numbers["bias scale"] = per_channel(bias, 0, out)
         self.builder.add_layer(
-            self._made(call),
+            result or self._made(call),
             call.kind,
             above,
             filters,
@@ -248,7 +295,12 @@ class _Reader:
         else:
             wanted = np.asarray(call.options["NewShapeAsNumpy"])
         shape = tuple(int(extent) for extent in wanted)
-        elements = self.builder.elements(self._name(call)).reshaped(shape)
+        above = self._name(call)
+        if len(shape) == 2 and shape[0] > 1:
+            # Points or planes of this very tensor, for a sum over its grid.
+            elements = self.builder.own_elements(above).reshaped(shape)
+        else:
+            elements = self.builder.elements(above).reshaped(shape)
         self.builder.add_view(self._made(call), call.kind, elements)
 
     def concatenation(self, call: Call) -> None:
@@ -300,6 +352,7 @@ RULES: Mapping[str, Callable[[_Reader, Call], None]] = MappingProxyType(
         "RESHAPE": _Reader.reshape,
         "RESIZE_NEAREST_NEIGHBOR": _Reader.resize,
         "SOFTMAX": _Reader.softmax,
+        "TRANSPOSE": _Reader.transpose,
         # Functions of the values at one place.
         **dict.fromkeys(
             (

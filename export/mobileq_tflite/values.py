@@ -17,6 +17,7 @@ COPIES = frozenset(
     {
         *("CONCATENATION", "GATHER", "MAXIMUM", "MAX_POOL_2D", "MINIMUM"),
         *("MIRROR_PAD", "PAD", "PADV2", "RESHAPE", "RESIZE_NEAREST_NEIGHBOR"),
+        "TRANSPOSE",
     }
 )
 """Operators whose integers mean the same before and after."""
@@ -28,7 +29,7 @@ FUNCTIONS = frozenset(
         *("LOG_SOFTMAX", "MEAN", "NEG", "PACK", "POW", "PRELU", "REDUCE_MAX"),
         *("REDUCE_MIN", "ROUND", "RSQRT", "SHAPE", "SLICE", "SPLIT"),
         *("SQRT", "SQUARED_DIFFERENCE", "SQUEEZE", "STRIDED_SLICE", "SUM", "TOPK_V2"),
-        *("TRANSPOSE", "UNPACK"),
+        "UNPACK",
     }
 )
 """Operators without a rule whose results depend on their inputs and on nothing else.

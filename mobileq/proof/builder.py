@@ -123,6 +123,19 @@ class Builder:
             name, shape, flat=name in self.flat, channels_last=self._channels_last
         )
 
+    def own_elements(self, name: str) -> Elements:
+        """The elements of a tensor that an operator stands for, counted from itself.
+
+        Raises:
+            Unreadable: it does not depend on the image, or is a mixed reshape.
+        """
+        return Elements.of(
+            name,
+            self.shape(name),
+            flat=name in self.flat,
+            channels_last=self._channels_last,
+        )
+
     def flattened(self, name: str, kind: str) -> str:
         """Name of the same tensor as (1, F); an operator makes it if need be."""
         shape = self.shape(name)

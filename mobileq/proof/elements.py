@@ -78,6 +78,25 @@ class Elements:
         count = self.members.shape[-1]
         return replace(self, members=self.members.reshape(*shape, count))
 
+    def transposed(self, order: tuple[int, ...]) -> Self:
+        """The same elements with the axes in another order.
+
+        Raises:
+            ValueError: it is no order of the axes.
+        """
+        axes = len(self.shape)
+        if sorted(order) != list(range(axes)):
+            raise ValueError(f"{order} is no order of {axes} axes")
+        return replace(self, members=self.members.transpose(*order, axes))
+
+    def are_planes(self) -> bool:
+        """Whether this is the whole source as (C, H * W), one row for each channel."""
+        channels, height, width = self.source_shape
+        if self.members.shape != (channels, height * width, 1):
+            return False
+        every = np.arange(channels * height * width)
+        return bool((self.members.reshape(-1) == every).all())
+
     def pooled(self, kernel: tuple[int, int], strides: tuple[int, int]) -> Self:
         """Maximum over windows on the two axes of the grid, without padding.
 

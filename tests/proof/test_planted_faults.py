@@ -20,6 +20,9 @@ GROUPS = {"C4": "C4", "D4": "D4", "C12": "C4"}
 """What is proven of the whole file, by the group of the network."""
 
 DENSE = ("stem", "expand", "project", "head")
+SHARED = ("tflite", "mean")
+"""One filter, bias and scale for all channels, which cannot differ."""
+
 KERNEL = {"tflite": "tflite reference", "onnx": "onnx uint8"}
 
 everywhere = pytest.mark.parametrize("kind", FORMATS)
@@ -58,6 +61,8 @@ def test_without_a_fault_the_group_is_proven(group: str, kind: str) -> None:
 @pytest.mark.parametrize("layer", [*DENSE, "depthwise", "mean"])
 def test_one_weight(group: str, kind: str, layer: str) -> None:
     """Off by one: channel, place in the filter, both numbers."""
+    if (kind, layer) == SHARED:
+        pytest.skip("one filter for all channels, see the next test")
     changed, names = _opened(group, kind)
     shape = changed.get(names[layer], "weight").shape
     for seed in range(3):
@@ -76,6 +81,35 @@ def test_one_weight(group: str, kind: str, layer: str) -> None:
         assert broken.witness.differences == 1
 
 
+@groups
+def test_one_weight_of_a_sum_over_the_grid(group: str) -> None:
+    """TFLite's masked mean has one filter; either of the pair is named, of any channel.
+
+    Its bias and its scale are those of all channels, so they cannot break a symmetry.
+    """
+    kind, layer = SHARED
+    changed, names = _opened(group, kind)
+    shape = changed.get(names[layer], "weight").shape
+    assert shape[0] == 1
+    # None of them is the middle, which stays where it is.
+    for place in ((0, 0, 1, 2), (0, 0, 5, 3), (0, 0, 8, 4)):
+        changed, _ = _opened(group, kind)
+        numbers = nudge(changed, names[layer], "weight", place)
+        broken = _broken(kind, changed)
+        assert broken.operator == changed.operator(names[layer])
+        assert broken.witness is not None
+        assert {broken.witness.found, broken.witness.wanted} == set(numbers)
+        marked = np.zeros(shape[2:], bool)
+        marked[place[2:]] = True
+        pair = np.argwhere(marked | np.rot90(marked, -1)).tolist()
+        wanted = [f"weight[row {row}, column {column}]" for row, column in pair]
+        assert broken.witness.parameter in wanted
+    changed, _ = _opened(group, kind)
+    nudge(changed, names[layer], "bias", (0,))
+    ulp(changed, names[layer], "weight scale", 0)
+    _require_harmless(group, kind, changed)
+
+
 @everywhere
 @groups
 @pytest.mark.parametrize("what", ["bias", "weight scale", "bias scale"])
@@ -83,6 +117,8 @@ def test_one_number_of_a_channel(group: str, kind: str, what: str) -> None:
     """A bias off by one, a scale by one unit in the last place."""
     _, names = _opened(group, kind)
     for seed, layer in enumerate((*DENSE, "depthwise", "mean")):
+        if (kind, layer) == SHARED:
+            continue
         changed, _ = _opened(group, kind)
         (channel,) = _index(changed.get(names[layer], what).shape, seed)
         if what == "bias":

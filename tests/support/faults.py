@@ -17,6 +17,7 @@ node's numbers by the same words and in the same layouts, so a fault is written 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -80,6 +81,10 @@ class TfliteEditor:
         data = self.model.buffers[tensor.buffer].data
         values = np.frombuffer(data, DTYPES[tensor.type]).reshape(tensor.shape)
         match what:
+            case "weight" if self._sums_grid(node):
+                # One filter for all channels: the grid is square.
+                side = math.isqrt(values.size)
+                return values.reshape(1, 1, side, side).copy()
             case "weight" if values.ndim == 4:
                 order = (3, 0, 1, 2) if self._depthwise(node) else (0, 3, 1, 2)
                 return values.transpose(order).copy()
@@ -101,6 +106,8 @@ class TfliteEditor:
             tensor.quantization.zeroPoint = values
             return
         match what:
+            case "weight" if self._sums_grid(node):
+                values = values.reshape(1, -1)
             case "weight" if values.ndim == 4:
                 order = (1, 2, 3, 0) if self._depthwise(node) else (0, 2, 3, 1)
                 values = values.transpose(order)
@@ -117,7 +124,13 @@ class TfliteEditor:
 
     def operator(self, node: str, what: str = "weight") -> str:
         """Name of the tensor that the operator with these numbers makes."""
+        if self._sums_grid(node):
+            return f"{node};sums (grid)"
         return f"{node};padded" if what == "border" else node
+
+    def _sums_grid(self, node: str) -> bool:
+        """Whether a layer is one sum over the grid for all channels alike."""
+        return f"{node};planes" in self.tensors
 
     def resize(self, size: int) -> None:
         """Give the image another height and width; other shapes follow from it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from mobileq.quant.simulate import simulate
 from mobileq.quant.spec import QuantizedLayer, QuantSpec
 from mobileq_tflite.flatfile import ALIGNMENT, unpack
 from mobileq_tflite.int8_writer import write_int8
+from mobileq_tflite.parsed import parse
 from mobileq_tflite.runner import Kernels, TfliteRunner
 from support.handmade import (
     disc,
@@ -54,7 +56,7 @@ def test_reference_kernels_equal_the_simulator(seed: int, per_channel: bool) -> 
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_a_network_with_a_large_mean_equals_the_simulator(per_channel: bool) -> None:
-    """Means over 24 x 24 points, summed by one depthwise kernel."""
+    """Means over 24 x 24 points, summed by one matrix product."""
     graph = handmade_graph(size=47, channels=4)
     spec = handmade_spec(graph, per_channel=per_channel)
     require_equal(graph, spec, random_pixels(graph, 2))
@@ -148,7 +150,9 @@ def test_integers_and_scales_are_those_of_the_spec(per_channel: bool) -> None:
     for name, affine in spec.activations.items():
         assert tensors[name].quantization.scale.tolist() == [affine.scale]
         assert tensors[name].quantization.zeroPoint.tolist() == [affine.zero_point]
-    for name, layer in spec.layers.items():
+    for name, whole in spec.layers.items():
+        # A sum over the grid has the numbers of its first channel, which are all alike.
+        layer = first_channel(whole) if f"{name};planes" in tensors else whole
         weight, bias = tensors[f"{name};weight"], tensors[f"{name};bias"]
         scales = layer.weight_scale if per_channel else layer.weight_scale[:1]
         assert np.array_equal(weight.quantization.scale, scales)
@@ -157,6 +161,41 @@ def test_integers_and_scales_are_those_of_the_spec(per_channel: bool) -> None:
         assert _data(model, bias, np.int32).tolist() == layer.bias.tolist()
         stored = np.sort(_data(model, weight, np.int8))
         assert np.array_equal(stored, np.sort(layer.weight, axis=None))
+
+
+def first_channel(layer: QuantizedLayer) -> QuantizedLayer:
+    """What one filter for all channels holds."""
+    return replace(
+        layer,
+        weight=layer.weight[:1],
+        weight_scale=layer.weight_scale[:1],
+        bias=layer.bias[:1],
+    )
+
+
+@pytest.mark.parametrize("what", ["weight", "bias", "weight_scale"])
+def test_a_sum_over_the_grid_needs_equal_channels(what: str) -> None:
+    """One channel that differs in one number, and it is a depthwise convolution again.
+
+    Both files have the integers of the simulator on the reference kernels.
+    """
+    graph = handmade_graph()
+    spec = handmade_spec(graph)
+    layer = spec.layers["mean"]
+    values = getattr(layer, what).copy()
+    match what:
+        case "weight":
+            values[1, 0, 0, 0] ^= 1
+        case "bias":
+            values[1] += 1
+        case _:
+            values[1] *= 2
+    layers = {**spec.layers, "mean": replace(layer, **{what: values})}
+    differs = replace(spec, layers=layers)
+    for one, kind in ((spec, "TRANSPOSE"), (differs, "DEPTHWISE_CONV_2D")):
+        kinds = [call.kind for call in parse(write_int8(graph, one), "a.tflite").calls]
+        assert kind in kinds[kinds.index("MAX_POOL_2D") + 1 :]
+        require_equal(graph, one, random_pixels(graph, 4))
 
 
 def test_a_depthwise_layer_per_tensor_has_one_scale() -> None:
