@@ -20,7 +20,7 @@ from mobileq.errors import InputError
 
 MAGIC = b"TFL3"
 
-_TYPES = {
+_TYPES: Mapping[int, np.dtype[Any]] = {
     schema.TensorType.INT8: np.dtype("i1"),
     schema.TensorType.UINT8: np.dtype("u1"),
     schema.TensorType.INT32: np.dtype("<i4"),
@@ -223,13 +223,14 @@ def read_tensor(model: Any, table: Any, index: int, names: set[str]) -> Tensor:
     kind = _spelled(schema.TensorType, code)
     shape = tuple(int(n) for n in table.ShapeAsNumpy()) if table.ShapeLength() else ()
     buffer = model.Buffers(table.Buffer())
-    if table.Sparsity() is not None or buffer.Size() or table.IsVariable():
-        raise ValueError(f"tensor {name!r} is sparse, variable or kept outside")
+    if table.Sparsity() is not None or table.IsVariable():
+        raise ValueError(f"tensor {name!r} is sparse or variable")
+    stored = _stored(model, buffer)
     empty = 0 in shape
-    constant = buffer.DataLength() > 0 or empty
+    constant = len(stored) > 0 or empty
     values = np.zeros(0)
     if constant and not empty and code in _TYPES:
-        values = buffer.DataAsNumpy().view(_TYPES[code]).reshape(shape)
+        values = stored.view(_TYPES[code]).reshape(shape)
     elif constant:
         kind = f"{kind} of unknown values"
     quantization = table.Quantization()
@@ -242,6 +243,26 @@ def read_tensor(model: Any, table: Any, index: int, names: set[str]) -> Tensor:
             # One for all, or one for each scale.
             zero_point = zero_point + quantization.ZeroPointAsNumpy()
     return Tensor(name, kind, shape, constant, values, scale, zero_point, axis)
+
+
+def _stored(model: Any, buffer: Any) -> NDArray[np.uint8]:
+    """Bytes of a constant, in the flatbuffer or behind it; none where there are none.
+
+    Raises:
+        ValueError: they are in both places, or beyond the end of the file.
+    """
+    offset, size = buffer.Offset(), buffer.Size()
+    if not offset and not size:
+        inside: NDArray[np.uint8] = buffer.DataAsNumpy()
+        return inside if buffer.DataLength() else np.zeros(0, np.uint8)
+    whole = np.frombuffer(model._tab.Bytes, np.uint8)
+    if buffer.DataLength() or offset + size > len(whole):
+        raise ValueError(
+            f"a buffer of {size} bytes lies at {offset} of {len(whole)}, and "
+            f"{buffer.DataLength()} bytes of it inside"
+        )
+    # View needs its own, aligned bytes; those of a file may begin anywhere.
+    return whole[offset : offset + size].copy()
 
 
 def operator_kind(code: Any) -> str:
