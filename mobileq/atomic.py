@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mobileq.errors import CheckpointError
 
@@ -36,3 +38,17 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_json_atomically(path: Path, values: Mapping[str, Any]) -> None:
+    """Write plain values as JSON with a line break at its end.
+
+    Args:
+        path: Where to.
+        values: Numbers among them are finite.
+
+    Raises:
+        CheckpointError: the disk is full or the directory cannot be written.
+    """
+    text = json.dumps(values, indent=1, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, "utf-8"))

@@ -7,10 +7,12 @@
     |   +-- RecipeError          an unknown or illegal option
     |   +-- BundleError          an output directory that exists or is incomplete
     |   +-- UnsupportedError     a layer or operation that cannot be deployed
+    |   +-- NotInstalledError    a runtime whose package is not installed
     +-- GraphError               a graph that is illegal at its stage    -> exit code 2
     +-- SymmetryError            weights that break the claimed symmetry -> exit code 2
     +-- TrainingError            a run that cannot go on (NaN loss)      -> exit code 1
     +-- VerificationError        an exported file that disagrees         -> exit code 1
+    +-- RuntimeProcessError      a runtime that crashed                  -> exit code 1
 
 A message is one line that names the file or node, the value found, the value wanted and
 the remedy. The command line prints that line and exits; a traceback is a bug.
@@ -49,6 +51,10 @@ class UnsupportedError(InputError):
     """A module or operation has no counterpart in the deployed graph."""
 
 
+class NotInstalledError(InputError):
+    """A runtime is asked for whose package is not installed."""
+
+
 class GraphError(MobileqError):
     """A graph breaks a rule of the stage that it is in."""
 
@@ -65,5 +71,11 @@ class TrainingError(MobileqError):
 
 class VerificationError(MobileqError):
     """Two representations of one network disagree by more than the tolerance."""
+
+    exit_code = 1
+
+
+class RuntimeProcessError(MobileqError):
+    """The process in which a runtime works died, or failed in a way of its own."""
 
     exit_code = 1

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlsplit
 
-from mobileq.data.pcam import PATCH, Split
+from mobileq.data.pcam import PATCH
+from mobileq.data.splits import Split
 from mobileq.errors import DataError
 
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")

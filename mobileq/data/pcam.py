@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.data.blocks import BlockReader, block_rows, one_line
 from mobileq.data.patches import check_indices, check_labels
+from mobileq.data.splits import Split
 from mobileq.errors import DataError
-
-Split = Literal["train", "valid", "test"]
 
 PATCH = 96
 """Edge of a PCam patch, in pixels."""
@@ -47,6 +46,11 @@ class PcamPatches:
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return PATCH, PATCH
+
+    @property
+    def channels(self) -> int:
+        """RGB."""
+        return 3
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Return the patches at `indices`, (B, 96, 96, 3) uint8; repeats are allowed.

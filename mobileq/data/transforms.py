@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.data.patches import check_images
+from mobileq.data.patches import Patches, check_images, read_in_parts
 from mobileq.errors import DataError
 
 # Ruifrok and Johnston, "Quantification of histochemical staining by color
@@ -20,31 +20,56 @@ STAINS: NDArray[np.float64] = np.array(
 STAINS.setflags(write=False)
 
 
-def center_crop(images: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Cut the middle `size` x `size` pixels out of each image.
+def center_crop(
+    images: NDArray[np.uint8], size: int | tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Cut the middle out of each image.
 
-    The corner lies at ((H - size) // 2, (W - size) // 2), so 96 to 95 keeps rows and
-    columns 0 to 94.
+    The corner lies at ((H - h) // 2, (W - w) // 2), so 96 to 95 keeps rows and columns
+    0 to 94.
 
     Args:
-        images: shape (N, H, W, 3), NHWC, uint8.
-        size: edge of the crop, in pixels.
+        images: shape (N, H, W, C), NHWC, uint8.
+        size: height h and width w of the crop, in pixels; one number for a square.
 
     Returns:
-        A view of shape (N, size, size, 3), NHWC, uint8.
+        A view of shape (N, h, w, C), NHWC, uint8.
 
     Raises:
-        DataError: the images are smaller than the crop, or `size` is below 1.
+        DataError: the images are smaller than the crop, or an edge is below 1.
     """
     check_images(images, "center_crop")
     height, width = images.shape[1:3]
-    if not 1 <= size <= min(height, width):
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if not (1 <= rows <= height and 1 <= columns <= width):
+        wanted = f"{size} px" if isinstance(size, int) else f"{rows}x{columns} px"
         raise DataError(
-            f"center_crop: crop of {size} px from images of {height}x{width} px, "
+            f"center_crop: crop of {wanted} from images of {height}x{width} px, "
             f"wanted 1 to {min(height, width)}: choose a smaller crop"
         )
-    top, left = (height - size) // 2, (width - size) // 2
-    return images[:, top : top + size, left : left + size]
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images[:, top : top + rows, left : left + columns]
+
+
+def read_cropped(
+    patches: Patches, rows: NDArray[np.int64], size: int | tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Read patches and cut out their middles; of large ones, a few at a time.
+
+    Args:
+        patches: where to read.
+        rows: (B,) which.
+        size: height h and width w of the crop, in pixels; one number for a square.
+
+    Returns:
+        Shape (B, h, w, C), NHWC, uint8.
+
+    Raises:
+        DataError: they are smaller than the crop, or cannot be read.
+    """
+    # A copy of each crop lets go of what was cut off.
+    parts = read_in_parts(patches, rows)
+    return np.concatenate([center_crop(part, size).copy() for part in parts])
 
 
 def square_symmetries(
@@ -56,7 +81,7 @@ def square_symmetries(
     likely. Pixels only change places.
 
     Args:
-        images: shape (N, S, S, 3), NHWC, uint8.
+        images: shape (N, S, S, C), NHWC, uint8.
         rng: source of the N elements.
 
     Returns:
@@ -103,9 +128,9 @@ def stain_jitter(
         A new array of the same shape.
 
     Raises:
-        DataError: `strength` is outside [0, 1].
+        DataError: `strength` is outside [0, 1], or the images are not RGB.
     """
-    check_images(images, "stain_jitter")
+    check_images(images, "stain_jitter", channels=3)
     if not 0.0 <= strength <= 1.0:
         raise DataError(
             f"stain_jitter: strength is {strength}, wanted 0 to 1: 0.05 is a light "
@@ -141,10 +166,10 @@ def normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     and zero point 0 holds every pixel exactly.
 
     Args:
-        images: shape (N, H, W, 3), NHWC, uint8.
+        images: shape (N, H, W, C), NHWC, uint8.
 
     Returns:
-        Shape (N, 3, H, W), NCHW, float32 in [-1, 1), C-contiguous.
+        Shape (N, C, H, W), NCHW, float32 in [-1, 1), C-contiguous.
     """
     check_images(images, "normalize")
     count, height, width, channels = images.shape

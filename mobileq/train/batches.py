@@ -7,15 +7,15 @@ ranks share a run, each reads and prepares its part of the batches of one proces
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.data.patches import Patches
+from mobileq.data.prefetch import prefetch
 from mobileq.data.transforms import (
     center_crop,
     normalize,
@@ -25,7 +25,6 @@ from mobileq.data.transforms import (
 from mobileq.train.config import TrainConfig
 from mobileq.train.ranks import ALONE, Ranks
 
-_Value = TypeVar("_Value")
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 
 
@@ -110,7 +109,7 @@ class TrainingBatches:
             seed = [self.config.seed, epoch, step]
             return self._augmented(rows[part], PartOfBatch(seed, part, len(rows)))
 
-        return _prefetch(prepare, range(first_step, self.steps))
+        return prefetch(prepare, range(first_step, self.steps))
 
     def _augmented(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         """Read, crop, turn, stain and normalize the images of `rows`."""
@@ -135,22 +134,4 @@ def plain_batches(
         rows = np.arange(start, min(start + batch_size, len(patches)))
         return normalize(center_crop(patches.read(rows), input_size))
 
-    return _prefetch(prepare, range(0, len(patches), batch_size))
-
-
-def _prefetch(
-    prepare: Callable[[int], _Value], keys: Iterable[int]
-) -> Generator[_Value, None, None]:
-    """Yield `prepare(key)` in order, computing the next one in a thread meanwhile.
-
-    The thread ends with the generator: closing it waits for the value in preparation.
-    """
-    with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as pool:
-        coming: Future[_Value] | None = None
-        for key in keys:
-            following = pool.submit(prepare, key)
-            if coming is not None:
-                yield coming.result()
-            coming = following
-        if coming is not None:
-            yield coming.result()
+    return prefetch(prepare, range(0, len(patches), batch_size))

@@ -73,12 +73,17 @@ class PatchRange:
         """Height and width in pixels."""
         return self.source.size
 
+    @property
+    def channels(self) -> int:
+        """Channels C."""
+        return self.source.channels
+
     def __len__(self) -> int:
         """Return the number of patches."""
         return len(range(len(self.source))[self.part])
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the patches at `indices`, counted from the start, (B, H, W, 3)."""
+        """Return the patches at `indices`, counted from the start, (B, H, W, C)."""
         return self.source.read(indices + self.part.start)
 
 

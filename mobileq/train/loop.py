@@ -153,7 +153,8 @@ def check_patches(patches: Patches, spec: ModelSpec, name: str) -> None:
         name: Name of the data set for the message.
 
     Raises:
-        DataError: too few or too small images, or a label that has no logit.
+        DataError: too few or too small images, of other channels, or a label that
+            has no logit.
     """
     if len(patches) < 2:
         raise DataError(
@@ -163,6 +164,11 @@ def check_patches(patches: Patches, spec: ModelSpec, name: str) -> None:
         raise DataError(
             f"{name} set: images of {patches.size[0]}x{patches.size[1]} px; wanted at "
             f"least {spec.input_size} px (lower --input-size)"
+        )
+    if patches.channels != spec.in_channels:
+        raise DataError(
+            f"{name} set: images of {patches.channels} channels; wanted "
+            f"{spec.in_channels} as the network takes (convert them)"
         )
     largest = int(patches.labels.max())
     if largest >= spec.num_classes:

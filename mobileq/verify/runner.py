@@ -24,8 +24,15 @@ class PixelMap:
 
     def normalize(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(B, H, W, C) uint8 to (B, C, H, W) float32."""
-        real = (pixels.astype(np.float32) - self.zero) * np.float32(self.scale)
-        return np.ascontiguousarray(real.transpose(0, 3, 1, 2))
+        return np.ascontiguousarray(self.real(pixels).transpose(0, 3, 1, 2))
+
+    def real(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Uint8 to float32 of the same layout."""
+        real = pixels.astype(np.float32, order="C")
+        # In place: a fresh array for each step costs more than the arithmetic.
+        real -= self.zero
+        real *= np.float32(self.scale)
+        return real
 
 
 class Runner(Protocol):
