@@ -176,7 +176,7 @@ def _imported(name: str) -> Any:
         InputError: there is none, or importing it fails.
     """
     here = str(Path.cwd())
-    if here not in sys.path:
+    if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     try:
         return importlib.import_module(name)

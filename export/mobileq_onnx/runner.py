@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,10 @@ from onnx import TensorProto, numpy_helper
 from mobileq.errors import BundleError, GraphError
 from mobileq.quant.affine import QMIN
 from mobileq.quant.heads import SCORES as SCORES_AFFINE
+from mobileq.verify.profile import Profile
 from mobileq.verify.runner import PixelMap
 from mobileq_onnx.nodes import INPUT, LOGITS, SCORES, TENSORS_KEY
+from mobileq_onnx.profiling import NOTE, nodes_of
 from mobileq_onnx.session import first_line, open_session
 
 
@@ -42,6 +46,7 @@ class OnnxRunner:
         Raises:
             BundleError: these bytes are no ONNX model, or not one of ours.
         """
+        self._file = model
         self._model = _parsed(model)
         self._threads = threads
         self._pixels = pixels or PixelMap()
@@ -67,6 +72,12 @@ class OnnxRunner:
     def integer(self) -> bool:
         """Whether tensors are int8."""
         return self._logits is not None
+
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images that the file takes."""
+        _, channels, height, width = self._session.get_inputs()[0].shape
+        return height, width, channels
 
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Logits or scores.
@@ -139,10 +150,32 @@ class OnnxRunner:
 
         return once
 
-    def _open(self, model: bytes) -> onnxruntime.InferenceSession:
+    def profile(self, pixels: NDArray[np.uint8], runs: int) -> Profile:
+        """Time per operator, by ONNX Runtime's own profiler.
+
+        Args:
+            pixels: (1, H, W, C).
+            runs: Inferences to average over.
+
+        Raises:
+            GraphError: images of another shape than the file's input.
+        """
+        (image,) = self._images(pixels[:1])
+        with TemporaryDirectory(prefix="mobileq-profile-") as folder:
+            session = self._open(self._file, Path(folder) / "onnx")
+            for _ in range(runs + 1):
+                session.run([self._output], {INPUT: image})
+            trace = Path(session.end_profiling()).read_bytes()
+        return Profile(nodes_of(trace), NOTE)
+
+    def _open(
+        self, model: bytes, profile: Path | None = None
+    ) -> onnxruntime.InferenceSession:
         """A session for the file or its copy."""
         dtype = np.dtype(np.float32) if self._logits is None else self._logits.dtype
-        return open_session(model, threads=self._threads, activations=dtype)
+        return open_session(
+            model, threads=self._threads, activations=dtype, profile=profile
+        )
 
     def _images(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Split (B, H, W, C) pixels into inputs (N, C, H, W) of the file's type.
@@ -159,12 +192,15 @@ class OnnxRunner:
                 f"(B, {height}, {width}, {channels}) with B at least 1"
             )
         missing = -len(pixels) % self._batch
-        whole = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
+        whole = pixels
+        if missing:
+            whole = np.concatenate([pixels, np.repeat(pixels[-1:], missing, axis=0)])
         if self._raw:
             planes: NDArray[Any] = np.ascontiguousarray(whole.transpose(0, 3, 1, 2))
         else:
             planes = self._pixels.normalize(whole)
-        return np.split(planes, len(whole) // self._batch)
+        starts = range(0, len(whole), self._batch)
+        return [planes[start : start + self._batch] for start in starts]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ types, for which it has no kernel. Kernels for signed activations do not saturat
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -29,7 +30,11 @@ ERRORS_ONLY = 3
 
 
 def open_session(
-    model: bytes, *, threads: int, activations: np.dtype[np.generic]
+    model: bytes,
+    *,
+    threads: int,
+    activations: np.dtype[np.generic],
+    profile: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """Load a model.
 
@@ -37,11 +42,15 @@ def open_session(
         model: A serialized ModelProto.
         threads: Threads inside one operator.
         activations: uint8, int8, or anything else for a float model.
+        profile: Beginning of the path of a profile to write; none is written without.
 
     Raises:
         BundleError: ONNX Runtime refuses the model.
     """
     options = _options(threads)
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
     if activations == np.int8:
         options.add_session_config_entry("session.qdqisint8allowed", "1")
     elif activations == np.uint8 and sums_saturate():

@@ -11,6 +11,7 @@ from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
 from mobileq.errors import BundleError
+from mobileq.verify.profile import Profile
 from mobileq.verify.runner import PixelMap
 from mobileq_tflite.flatfile import IDENTIFIER, INTERNAL, pack, unpack
 from mobileq_tflite.layout import to_nchw
@@ -72,16 +73,24 @@ class TfliteRunner:
         """Whether the file computes in int8, whatever its ends are."""
         return self._integer
 
+    @property
+    def image(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images that the file takes."""
+        _, height, width, channels = (int(size) for size in self._input["shape"])
+        return height, width, channels
+
     def outputs(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Logits or scores, (B, F), of (B, H, W, C) pixels.
 
         They are float32, or int8 of an INT8 file: those that its output stands for.
+        The file's own reshapes are of one image, so it takes them one by one.
         """
-        results = []
+        interpreter, results = self._interpreter, []
+        source, made = self._input["index"], self._output["index"]
         for image in self._prepared(pixels):
-            self._interpreter.set_tensor(self._input["index"], image)
-            self._interpreter.invoke()
-            results.append(self._interpreter.get_tensor(self._output["index"]))
+            interpreter.set_tensor(source, image)
+            interpreter.invoke()
+            results.append(interpreter.get_tensor(made))
         found = np.concatenate(results)
         if self._integer and found.dtype == np.uint8:
             found = (found.astype(np.int16) - 128).astype(np.int8)
@@ -143,6 +152,24 @@ class TfliteRunner:
         invoke: Callable[[], None] = self._interpreter.invoke
         return invoke
 
+    def profile(self, pixels: NDArray[np.uint8], runs: int) -> Profile:
+        """Time per operator, by LiteRT's own profiler.
+
+        Args:
+            pixels: (1, H, W, C).
+            runs: Inferences to average over.
+        """
+        from mobileq_tflite.profiling import profile
+
+        (image,) = self._prepared(pixels[:1])
+        return profile(
+            self._model,
+            image.tobytes(),
+            kernels=self._kernels,
+            threads=self._threads,
+            runs=runs,
+        )
+
     @property
     def operators(self) -> tuple[str, ...]:
         """Operators really executed, in order; `DELEGATE` is XNNPACK's part."""
@@ -174,13 +201,13 @@ class TfliteRunner:
                 f"tflite file: images are {pixels.shape[1:]}; wanted {wanted[1:]} "
                 f"(height, width, channels)"
             )
-        if self._input["dtype"] == np.uint8:
-            return [np.ascontiguousarray(image[None]) for image in pixels]
+        images: NDArray[Any] = np.ascontiguousarray(pixels)
         if self._input["dtype"] == np.int8:
-            signed = (pixels.astype(np.int16) - 128).astype(np.int8)
-            return [np.ascontiguousarray(image[None]) for image in signed]
-        real = self._pixels.normalize(pixels).transpose(0, 2, 3, 1)
-        return [np.ascontiguousarray(image[None]) for image in real]
+            # With the highest bit turned over, a byte is its value less 128.
+            images = (images ^ np.uint8(128)).view(np.int8)
+        elif self._input["dtype"] != np.uint8:
+            images = self._pixels.real(images)
+        return [images[index : index + 1] for index in range(len(images))]
 
     def _load(self, model: bytes) -> Any:
         """An interpreter with its tensors allocated."""

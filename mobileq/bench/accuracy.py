@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import closing
+
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.data.patches import Patches
+from mobileq.data.prefetch import prefetch
 from mobileq.data.scores import Scores, score
-from mobileq.data.transforms import center_crop
+from mobileq.data.transforms import read_cropped
 from mobileq.errors import DataError, GraphError
 from mobileq.quant.affine import Affine
 from mobileq.verify.runner import Runner
 
 BATCH = 64
-"""Images in memory together."""
+"""Images that are run in one call; as many again are read meanwhile."""
+
+Progress = Callable[[int, int], None]
+"""Called with the images done and all of them, after each batch."""
 
 
 def accuracy(
     runner: Runner,
     patches: Patches,
     *,
-    input_size: int,
+    input_size: int | tuple[int, int],
     dequantize: Affine | None = None,
 ) -> Scores:
     """Accuracy, AUC and loss of a runner.
@@ -28,7 +35,8 @@ def accuracy(
     Args:
         runner: The network.
         patches: Labelled images; the middle of each is cut out.
-        input_size: Height and width that the network takes, in pixels.
+        input_size: Height and width that the network takes, in pixels; one number for
+            a square.
         dequantize: Scale and zero point of an integer runner's logits.
 
     Raises:
@@ -44,24 +52,48 @@ def predicted(
     runner: Runner,
     patches: Patches,
     *,
-    input_size: int,
+    input_size: int | tuple[int, int],
     dequantize: Affine | None = None,
+    progress: Progress = lambda done, total: None,
 ) -> NDArray[np.float64]:
-    """Logits of all patches, (N, classes); arguments and errors as of `accuracy`."""
-    parts = []
-    for start in range(0, len(patches), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(patches)))
-        images = center_crop(patches.read(rows), input_size)
-        parts.append(real_logits(runner, images, dequantize))
-    logits = np.concatenate(parts)
+    """Logits of all patches.
+
+    Args:
+        runner: The network.
+        patches: Labelled images; the middle of each is cut out.
+        input_size: Height and width that the network takes, in pixels; one number for
+            a square.
+        dequantize: Scale and zero point of an integer runner's logits.
+        progress: Told how far it is.
+
+    Returns:
+        (N, classes), in the order of the patches.
+
+    Raises:
+        DataError: as `accuracy`; a label without a logit after the first batch.
+        GraphError: an integer runner without `dequantize`.
+    """
+    total, parts = len(patches), []
     largest = int(patches.labels.max())
-    if largest >= logits.shape[1]:
-        raise DataError(
-            f"{runner.name}: {logits.shape[1]} logits, but a label is {largest}; "
-            f"wanted one logit per class (use the data that the network was trained "
-            f"for)"
-        )
-    return logits
+
+    def read(start: int) -> NDArray[np.uint8]:
+        rows = np.arange(start, min(start + BATCH, total))
+        return read_cropped(patches, rows, input_size)
+
+    done = 0
+    with closing(prefetch(read, range(0, total, BATCH))) as batches:
+        for images in batches:
+            logits = real_logits(runner, images, dequantize)
+            if largest >= logits.shape[1]:
+                raise DataError(
+                    f"{runner.name}: {logits.shape[1]} logits, but a label is "
+                    f"{largest}; wanted one logit per class (use the data that the "
+                    f"network was trained for)"
+                )
+            parts.append(logits)
+            done += len(images)
+            progress(done, total)
+    return np.concatenate(parts)
 
 
 def agreement(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

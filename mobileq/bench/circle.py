@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bench.equivariance import AngleError, Measured, angle_errors_together
-from mobileq.bench.measure import Label, Subject
+from mobileq.bench.figures import Label
+from mobileq.bench.subject import Subject
 from mobileq.errors import InputError
+from mobileq.graph.base import Shape
 from mobileq.graph.fields import rotations_of
 
 QUARTER = 90
@@ -29,13 +31,13 @@ class Entrant:
     Attributes:
         network: Name of the network.
         group: Its symmetry group, or `conventional`.
-        size: Height and width of its images, in pixels.
+        shape: (C, S, S) of its images.
         subject: What runs it.
     """
 
     network: str
     group: str
-    size: int
+    shape: Shape
     subject: Subject
 
 
@@ -107,7 +109,7 @@ def angles_of(step: int) -> tuple[int, ...]:
 
 def measure_circle(
     entrants: Sequence[Entrant],
-    images: Mapping[int, NDArray[np.uint8]],
+    images: Mapping[Shape, NDArray[np.uint8]],
     angles: Sequence[float],
     *,
     progress: Callable[[str], None] = lambda _: None,
@@ -116,7 +118,7 @@ def measure_circle(
 
     Args:
         entrants: Runners of any networks.
-        images: (N, S, S, C) pixels by size S, for every size of an entrant.
+        images: (N, S, S, C) pixels by (C, S, S), for every shape of an entrant.
         angles: Degrees, counter-clockwise.
         progress: Told what is going on.
 
@@ -128,12 +130,12 @@ def measure_circle(
         GraphError: an integer runner without `dequantize`.
     """
     found: dict[int, tuple[AngleError, ...]] = {}
-    for size in dict.fromkeys(entrant.size for entrant in entrants):
-        rows = [i for i, entrant in enumerate(entrants) if entrant.size == size]
+    for shape in dict.fromkeys(entrant.shape for entrant in entrants):
+        rows = [i for i, entrant in enumerate(entrants) if entrant.shape == shape]
         subjects = [entrants[row].subject for row in rows]
         errors = angle_errors_together(
             [Measured(subject.runner, subject.dequantize) for subject in subjects],
-            images[size],
+            images[shape],
             angles,
             progress=progress,
         )

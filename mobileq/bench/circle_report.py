@@ -13,7 +13,7 @@ from mobileq import __version__
 from mobileq.bench.circle import Curve, ratio
 from mobileq.bench.equivariance import AngleError
 from mobileq.bench.layer_report import LayerErrors
-from mobileq.bench.report import Machine
+from mobileq.bench.machine import Machine
 from mobileq.bench.tables import empty_table, number, plain
 
 FORMAT = "mobileq-equivariance"

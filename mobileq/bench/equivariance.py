@@ -15,12 +15,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bench.accuracy import BATCH, as_real, real_logits
-from mobileq.bench.turning import OUTSIDE, Motion, check_square, moved, turned
+from mobileq.bench.turning import (
+    OUTSIDE,
+    Motion,
+    check_square,
+    moved,
+    turned,
+    turned_features,
+)
+from mobileq.models.masks import circular_mask
 from mobileq.quant.affine import Affine
 from mobileq.verify.runner import Runner
 
@@ -59,7 +68,8 @@ class ExactSymmetry:
         compared: Moved images: images times motions.
         changed: How many of their outputs differ in any bit.
         max_relative: Largest |f(g x) - f(x)|_2 / |f(x)|_2.
-        changed_predictions: How many of them are put into another class.
+        changed_predictions: How many of them are put into another class; of maps, to
+            how many whole images the changed pixels add up.
     """
 
     compared: int
@@ -134,15 +144,16 @@ def exact_symmetry(
     """
     check_square(images)
     plain = _raw(runner, images)
-    real = as_real(runner, plain, dequantize)
-    changed, turned_over, errors = 0, 0, [0.0]
+    changed, turned_over, errors = 0, 0.0, [0.0]
     for motion in motions:
-        found = _raw(runner, moved(images, motion))
-        changed += int((_bits(found) != _bits(plain)).any(axis=1).sum())
+        found, wanted = _raw(runner, moved(images, motion)), moved_output(plain, motion)
+        changed += int((_bits(found) != _bits(wanted)).any(axis=1).sum())
+        real = as_real(runner, wanted, dequantize)
         found_real = as_real(runner, found, dequantize)
-        turned_over += int((found_real.argmax(1) != real.argmax(1)).sum())
+        turned_over += float(_other_class(found_real, real).sum())
         errors.append(float(_relative(found_real, real).max()))
-    return ExactSymmetry(len(images) * len(motions), changed, max(errors), turned_over)
+    compared, other = len(images) * len(motions), round(turned_over)
+    return ExactSymmetry(compared, changed, max(errors), other)
 
 
 def angle_errors(
@@ -151,9 +162,31 @@ def angle_errors(
     angles: Sequence[float] = ANGLES,
     *,
     dequantize: Affine | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[AngleError, ...]:
-    """The error at each angle; arguments and errors as of `angle_errors_together`."""
-    (errors,) = angle_errors_together([Measured(runner, dequantize)], images, angles)
+    """The error at each angle.
+
+    Args:
+        runner: The network.
+        images: (N, S, S, C) pixels.
+        angles: Degrees, counter-clockwise.
+        dequantize: Scale and zero point of an integer runner's logits.
+        progress: Told how many angles are done, and how many there are.
+
+    Raises:
+        InputError: the images are not square, or there are none.
+        GraphError: an integer runner without `dequantize`.
+    """
+    done = 0
+
+    def count(_: str) -> None:
+        nonlocal done
+        progress(done, len(angles))
+        done += 1
+
+    (errors,) = angle_errors_together(
+        [Measured(runner, dequantize)], images, angles, progress=count
+    )
     return errors
 
 
@@ -186,18 +219,54 @@ def angle_errors_together(
     for angle in angles:
         progress(f"turning by {angle:g} degrees")
         pixels = turned(images, angle)
-        for one, wanted, errors in zip(measured, real, results, strict=True):
-            errors.append(_angle_error(angle, one.logits(pixels), wanted))
+        for one, still, errors in zip(measured, real, results, strict=True):
+            errors.append(_angle_error(angle, one.logits(pixels), still))
     return tuple(tuple(errors) for errors in results)
 
 
 def _angle_error(
     angle: float, found: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> AngleError:
-    """Logits (N, classes) of turned images against those of the images."""
+    """Logits of turned images against those of the images.
+
+    Args:
+        angle: Degrees.
+        found: (N, classes), or for every pixel (N, classes, S, S).
+        wanted: Of the images as they are; a map is turned before it is compared.
+    """
+    if wanted.ndim == 4:
+        inside = circular_mask(wanted.shape[-1]).astype(bool)
+        if angle % 90:
+            wanted = turned_features(wanted, angle)
+        else:
+            wanted = moved_output(wanted, (int(angle // 90) % 4, False))
+        wanted = wanted[..., inside]
+        found = found[..., inside]
     errors = _relative(found, wanted)
-    other = (found.argmax(1) != wanted.argmax(1)).mean()
+    other = _other_class(found, wanted).mean()
     return AngleError(angle, float(errors.mean()), float(errors.max()), float(other))
+
+
+def moved_output(outputs: NDArray[Any], motion: Motion) -> NDArray[Any]:
+    """What outputs become when the image is moved.
+
+    Args:
+        outputs: (N, F), which stay as they are, or (N, C, S, S), which move.
+        motion: Of the image.
+    """
+    if outputs.ndim != 4:
+        return outputs
+    turns, mirrored = motion
+    flipped = outputs[..., ::-1] if mirrored else outputs
+    return np.ascontiguousarray(np.rot90(flipped, turns, axes=(2, 3)))
+
+
+def _other_class(
+    found: NDArray[np.float64], wanted: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(N,) 1 for an image of another class; of a map, the share of such pixels."""
+    differs = found.argmax(1) != wanted.argmax(1)
+    return np.asarray(differs.reshape(len(differs), -1).mean(axis=1), np.float64)
 
 
 def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
@@ -207,7 +276,7 @@ def _batches(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
 
 
 def _raw(runner: Runner, images: NDArray[np.uint8]) -> NDArray[np.generic]:
-    """Outputs as the runner gives them, (N, F)."""
+    """Outputs as the runner gives them, (N, F) or (N, C, S, S)."""
     return np.concatenate([runner.outputs(batch) for batch in _batches(images)])
 
 
@@ -221,6 +290,7 @@ def _relative(
     found: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Relative error of each image's logits, (N,)."""
+    found, wanted = (values.reshape(len(values), -1) for values in (found, wanted))
     lengths = np.linalg.norm(wanted, axis=1)
     floor = max(_FLOOR * float(lengths.mean()), float(np.finfo(np.float64).tiny))
     difference = np.linalg.norm(found - wanted, axis=1)

@@ -1,191 +1,134 @@
-"""Everything that `mobileq bench` measures, for several runners of one network."""
+"""Everything that `mobileq bench` measures, for several files of one network.
+
+    quality   accuracy, what turning changes, operators     one process after the other
+    cost      time and memory                               fresh processes, in turns
+
+Every part of every row is kept in a `Store` as soon as it is there, and what is kept
+is not measured again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mobileq.bench.accuracy import agreement, predicted
-from mobileq.bench.equivariance import (
-    ANGLES,
-    MIRRORS,
-    ROTATIONS,
-    AngleError,
-    ExactSymmetry,
-    Measured,
-    angle_errors_together,
-    exact_symmetry,
-)
-from mobileq.bench.latency import Latency, latencies
-from mobileq.data.patches import Patches
-from mobileq.data.scores import Scores, score
-from mobileq.quant.affine import Affine
-from mobileq.verify.runner import Runner
+from mobileq.bench.cost import costs
+from mobileq.bench.figures import Cost, Label, Row
+from mobileq.bench.noise import Noise
+from mobileq.bench.plan import Bench
+from mobileq.bench.process import ProcessRunner
+from mobileq.bench.quality import Logits, quality
+from mobileq.bench.scoring import agreement_of
+from mobileq.bench.spec import RunnerSpec
+from mobileq.bench.subject import Candidate
 
 
 @dataclass(frozen=True)
-class Label:
-    """What a row of the report is about.
+class Measurement:
+    """What was measured.
 
     Attributes:
-        runtime: `tflite`, `onnx` or `torch`.
-        kernel: Which of the runtime's kernels.
-        precision: `float` or `int8`.
-        threads: Threads of one inference.
-        file: Name of the file.
-        file_bytes: Its size in bytes.
+        rows: One per candidate, in their order.
+        noise: How quiet it was while time was taken; None if nothing could be run.
+        notes: What there is to say about the figures, a line each.
     """
 
-    runtime: str
-    kernel: str
-    precision: str
-    threads: int
-    file: str
-    file_bytes: int
-
-    def __str__(self) -> str:
-        """For a terminal."""
-        return f"{self.runtime} {self.precision} {self.kernel}"
-
-
-@dataclass(frozen=True, eq=False)
-class Subject:
-    """A runner to measure.
-
-    Attributes:
-        label: What it is.
-        runner: The network.
-        dequantize: Scale and zero point of an integer runner's logits.
-    """
-
-    label: Label
-    runner: Runner
-    dequantize: Affine | None = None
+    rows: tuple[Row, ...]
+    noise: Noise | None
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Row:
-    """Figures of one runner.
+class Timed:
+    """Cost of one file, and how quiet the machine was."""
 
-    Attributes:
-        label: What it is.
-        latency: Times of one inference.
-        rotations: Outputs under turns of 90, 180 and 270 degrees.
-        mirrors: Outputs under the four mirror images.
-        angles: Error at other angles; empty if it was not measured.
-        scores: Accuracy, AUC and loss; None without data.
-        agreement: Share of predictions that are those of the first float runner, on
-            the same data; None without data or without another float runner.
-    """
-
-    label: Label
-    latency: Latency
-    rotations: ExactSymmetry
-    mirrors: ExactSymmetry
-    angles: tuple[AngleError, ...] = ()
-    scores: Scores | None = None
-    agreement: float | None = None
+    cost: Cost
+    noise: Noise
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        runs: Timed inferences of each runner.
-        threads: What the runners were made with.
-        angles: Degrees besides the exact turns; empty to leave them out.
-    """
-
-    runs: int = 200
-    threads: int = 1
-    angles: tuple[float, ...] = ANGLES
-
-
-def measure(
-    subjects: Sequence[Subject],
-    images: NDArray[np.uint8],
-    *,
-    plan: Plan,
-    patches: Patches | None = None,
-    progress: Callable[[str], None] = lambda _: None,
-) -> tuple[Row, ...]:
-    """Measure all subjects.
+def measure(candidates: Sequence[Candidate], bench: Bench) -> Measurement:
+    """Measure all candidates.
 
     Args:
-        subjects: Runners of one network.
-        images: (N, S, S, C) pixels that are turned; the first one is timed.
-        plan: What to measure.
-        patches: Labelled images, where accuracy is wanted.
-        progress: Told what is going on.
-
-    Returns:
-        One row per subject, in their order.
+        candidates: Files of one network; the first float one among them is what the
+            others' predictions are compared with.
+        bench: How.
 
     Raises:
-        DataError: the patches do not fit the network.
-        InputError: there are no images, or they are not square.
+        DataError: the labelled images do not fit the network.
+        InputError: a file cannot be run.
+        RuntimeProcessError: a runtime crashed.
     """
-    # Accuracy first: data that do not fit are found before minutes have passed.
-    logits: list[NDArray[np.float64]] = []
-    if patches is not None:
-        for subject in subjects:
-            progress(f"accuracy: {subject.label}")
-            logits.append(
-                predicted(
-                    subject.runner,
-                    patches,
-                    input_size=images.shape[1],
-                    dequantize=subject.dequantize,
-                )
-            )
-    progress("latency")
-    times = latencies(
-        [subject.runner for subject in subjects],
-        images[:1],
-        runs=plan.runs,
-        threads=plan.threads,
+    logits: dict[Label, Logits] = {}
+    rows: dict[Label, Row] = {}
+    notes: dict[str, None] = {}
+    for candidate in candidates:
+        label = candidate.label
+        rows[label] = Row(label, unavailable=candidate.unavailable)
+        if candidate.spec is not None and candidate.quality:
+            found, row, note = quality(candidate, candidate.spec, bench)
+            rows[label] = row
+            notes[note] = None
+            if found is not None:
+                logits[label] = found
+    reference = next((label for label in logits if label.precision == "float"), None)
+    if bench.labelled is not None and reference is not None:
+        labels = bench.labelled.patches.labels
+        for label, found in logits.items():
+            if label != reference:
+                bench.progress(f"agreement: {label}", 0, 0)
+                agreement = agreement_of(found, logits[reference], labels)
+                rows[label] = replace(rows[label], agreement=agreement)
+    timed = _timed([(c.label, c.spec) for c in candidates if c.spec is not None], bench)
+    for label, one in timed.items():
+        rows[label] = replace(rows[label], cost=one.cost)
+    noise = next(iter(timed.values())).noise if timed else None
+    return Measurement(
+        tuple(rows[candidate.label] for candidate in candidates),
+        noise,
+        tuple(note for note in notes if note),
     )
-    together = [Measured(subject.runner, subject.dequantize) for subject in subjects]
-    angles = angle_errors_together(together, images, plan.angles, progress=progress)
-    rows = []
-    for index, subject in enumerate(subjects):
-        progress(f"symmetry: {subject.label}")
-        scores = None
-        if patches is not None:
-            scores = score(logits[index], patches.labels)
-        rows.append(
-            Row(
-                subject.label,
-                times[index],
-                *_symmetry(subject, images),
-                angles=angles[index],
-                scores=scores,
-                agreement=_agreement(index, subjects, logits),
-            )
+
+
+def _timed(
+    subjects: Sequence[tuple[Label, RunnerSpec]], bench: Bench
+) -> Mapping[Label, Timed]:
+    """Time and memory of all: all kept, or all measured in turns."""
+    if not subjects:
+        return {}
+    together = [asdict(label) for label, _ in subjects]
+    identities = {
+        label: bench.identity(
+            label.runtime,
+            timed=True,
+            plan=asdict(bench.plan.cost),
+            together=together,
         )
-    return tuple(rows)
-
-
-def _symmetry(
-    subject: Subject, images: NDArray[np.uint8]
-) -> tuple[ExactSymmetry, ExactSymmetry]:
-    """Exact turns, and mirror images."""
-    runner, dequantize = subject.runner, subject.dequantize
-    return (
-        exact_symmetry(runner, images, ROTATIONS, dequantize=dequantize),
-        exact_symmetry(runner, images, MIRRORS, dequantize=dequantize),
-    )
-
-
-def _agreement(
-    index: int, subjects: Sequence[Subject], logits: Sequence[NDArray[np.float64]]
-) -> float | None:
-    """Agreement with the first float runner, which has none itself."""
-    floats = [i for i, subject in enumerate(subjects) if not subject.runner.integer]
-    if not logits or not floats or floats[0] == index:
-        return None
-    return agreement(logits[index], logits[floats[0]])
+        for label, _ in subjects
+    }
+    store = bench.store
+    kept = {
+        label: store.figures(Timed, label, "cost", identity)
+        for label, identity in identities.items()
+    }
+    complete = {label: one for label, one in kept.items() if one is not None}
+    if len(complete) == len(subjects):
+        return complete
+    with ExitStack() as stack:
+        runners = []
+        for place, (_, spec) in enumerate(subjects):
+            bench.progress(f"loading {spec.title}", place, len(subjects))
+            runners.append(stack.enter_context(ProcessRunner(spec)))
+        measured = costs(
+            runners,
+            bench.images,
+            plan=bench.plan.cost,
+            progress=lambda what: bench.progress(what, 0, 0),
+        )
+    found = {}
+    for (label, _), cost in zip(subjects, measured.costs, strict=True):
+        latency = replace(cost.latency, threads=label.threads)
+        found[label] = Timed(replace(cost, latency=latency), measured.noise)
+        store.keep(label, "cost", identities[label], found[label])
+    return found

@@ -1,97 +1,67 @@
-"""The figures as tables for a terminal and as JSON for programs."""
+"""The figures as tables for a terminal."""
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
 
-from mobileq import __version__
 from mobileq.bench.equivariance import AngleError, ExactSymmetry
-from mobileq.bench.measure import Row
-from mobileq.bench.tables import empty_table, number, plain
-
-FORMAT = "mobileq-bench"
-VERSION = 1
-"""Of the JSON; raised when a key changes its meaning or goes."""
-
-PACKAGES = ("numpy", "torch", "escnn", "onnxruntime", "ai-edge-litert")
-"""Whose versions may change the figures."""
+from mobileq.bench.figures import Row
+from mobileq.bench.naming import row_names, speed_up
+from mobileq.bench.result import Result
+from mobileq.bench.statistics import Estimate
+from mobileq.bench.tables import empty_table, number
 
 _SHOWN = (15, 30, 45, 60, 75, 90)
 """Angles in the table; the JSON has all of them."""
 
+_OPERATORS = 10
+"""Slowest operators of each row that are shown."""
 
-@dataclass(frozen=True)
-class Machine:
-    """Where it was measured.
+Rows = Sequence[tuple[str, Row]]
+"""Rows that were measured, each with its name."""
 
-    Attributes:
-        processor: Name of the processor.
-        cores: Logical cores that this process may use.
-        system: Operating system and architecture.
-        python: Version.
-        packages: Versions of `PACKAGES`, where installed.
+_KIB, _MIB = 1024, 1024**2
+
+
+def tables(result: Result) -> list[Table]:
+    """Tables of what was measured.
+
+    Args:
+        result: Any; what was not measured has no table.
     """
+    rows = [
+        (name, row)
+        for name, row in zip(row_names(result.rows), result.rows, strict=True)
+        if row.unavailable is None
+    ]
+    found: list[Table] = []
+    if any(row.cost for _, row in rows):
+        found += [_times(result, rows), _sizes(result, rows)]
+    if any(row.accuracy for _, row in rows):
+        found += _accuracy(rows, str(result.data))
+    if any(row.agreement for _, row in rows):
+        found.append(_agreement(rows))
+    if any(row.rotations for _, row in rows):
+        found.append(_symmetry(result, rows))
+    if any(row.angles for _, row in rows):
+        found.append(_by_angle(rows))
+    found += [_operators(name, row) for name, row in rows if row.operators]
+    return found + ([] if result.layers is None else [result.layers.table()])
 
-    processor: str
-    cores: int
-    system: str
-    python: str
-    packages: dict[str, str]
 
-    def __str__(self) -> str:
-        """One line."""
-        plural = "" if self.cores == 1 else "s"
-        return f"{self.processor}, {self.cores} core{plural}, {self.system}"
-
-
-@dataclass(frozen=True)
-class Report:
-    """All figures of one benchmark.
-
-    Attributes:
-        target: Checkpoint or bundle.
-        group: Symmetry group of the network.
-        machine: Where it was measured.
-        images: Where the turned images come from.
-        image_count: How many they are.
-        data: Where the labelled images come from; None if accuracy was not measured.
-        rows: One per runner.
-    """
-
-    target: str
-    group: str
-    machine: Machine
-    images: str
-    image_count: int
-    data: str | None
-    rows: tuple[Row, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what is not a finite number is None."""
-        header = {"format": FORMAT, "version": VERSION, "mobileq": __version__}
-        values: dict[str, Any] = plain({**header, **asdict(self)})
-        for entry, row in zip(values["rows"], self.rows, strict=True):
-            entry["other_angles"] = plain(asdict(summary(row.angles)))
-        return values
-
-    def tables(self) -> list[Table]:
-        """Costs; accuracy and errors by angle where they were measured; symmetry."""
-        tables = [_costs(self)]
-        if self.data is not None:
-            tables.append(_accuracy(self, self.data))
-        tables.append(_symmetry(self))
-        if any(row.angles for row in self.rows):
-            tables.append(_by_angle(self))
-        return tables
+def lines(result: Result) -> list[str]:
+    """What stands below the tables: rows without figures, notes, the machine."""
+    absent = [row for row in result.rows if row.unavailable is not None]
+    found = [f"{row.label}: {row.unavailable}" for row in absent]
+    if result.noise is not None and result.noise.sentence:
+        found.append(result.noise.sentence)
+    if result.layers is not None:
+        found += result.layers.lines()
+    return [*found, *result.notes, f"Measured on {result.machine}."]
 
 
 @dataclass(frozen=True)
@@ -121,127 +91,168 @@ def summary(angles: Sequence[AngleError]) -> AngleSummary:
     )
 
 
-def this_machine() -> Machine:
-    """The machine and the versions that are running."""
-    packages = {}
-    for name in PACKAGES:
-        try:
-            packages[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    usable = getattr(os, "sched_getaffinity", None)
-    return Machine(
-        processor=processor_name(),
-        cores=len(usable(0)) if usable else os.cpu_count() or 1,
-        system=f"{platform.system()} {platform.machine()}",
-        python=platform.python_version(),
-        packages=packages,
+def _times(result: Result, rows: Rows) -> Table:
+    """Times of one inference."""
+    counts = {row.label.threads for _, row in rows}
+    same = counts.pop() if len(counts) == 1 else None
+    threads = f", {same} thread{'' if same == 1 else 's'}" if same else ""
+    headers = ("p50 ms", "p90 ms", "p99 ms", "mean ms", "runs", "speed-up")
+    table = empty_table(f"{result.target}: time of one image{threads}", headers)
+    table.caption = (
+        "speed-up: of INT8 over float with the same runtime, kernels and threads\n"
     )
-
-
-def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name, or at least its architecture.
-
-    Args:
-        cpuinfo: Linux's list of processors.
-    """
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() in ("model name", "Model") and value.strip():
-            return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _costs(report: Report) -> Table:
-    """Size and time."""
-    headers = ("threads", "KiB", "median ms", "p90 ms", "p99 ms", "runs")
-    table = empty_table(f"{report.target}: file size, time of one image", headers)
-    for row in report.rows:
-        times = row.latency
-        table.add_row(
-            str(row.label),
-            str(row.label.threads),
-            f"{row.label.file_bytes / 1024:,.0f}",
-            f"{times.median_ms:.3f}",
-            f"{times.p90_ms:.3f}",
-            f"{times.p99_ms:.3f}",
-            f"{times.runs}",
-        )
-    return table
-
-
-def _accuracy(report: Report, data: str) -> Table:
-    """Scores on labelled images."""
-    headers = ("accuracy", "AUC", "loss", "images", "same class as float")
-    table = empty_table(f"Accuracy on {data}", headers)
-    for row in report.rows:
-        if row.scores is not None:
+    table.caption_justify = "left"
+    for name, row in rows:
+        if row.cost is not None:
+            times = row.cost.latency
             table.add_row(
-                str(row.label),
-                f"{row.scores.accuracy:.4f}",
-                number(row.scores.auc, ".4f"),
-                number(row.scores.loss, ".4f"),
-                f"{row.scores.count:,}",
-                number(row.agreement, ".1%"),
+                name,
+                f"{times.median_ms:.3f}",
+                f"{times.p90_ms:.3f}",
+                f"{times.p99_ms:.3f}",
+                f"{times.mean_ms:.3f}",
+                f"{times.runs:,}",
+                number(speed_up(row, result.rows), ".2f"),
             )
     return table
 
 
-def _symmetry(report: Report) -> Table:
+def _sizes(result: Result, rows: Rows) -> Table:
+    """Size, loading, memory, throughput."""
+    headers = ("KiB", "load ms", "first ms", "peak MiB", "of it model", "images/s")
+    table = empty_table(f"{result.target}: size, loading, memory", headers)
+    for name, row in rows:
+        if row.cost is not None:
+            cost = row.cost
+            table.add_row(
+                name,
+                f"{row.label.file_bytes / _KIB:,.0f}",
+                f"{cost.load_ms:.1f}",
+                f"{cost.first_ms:.2f}",
+                f"{cost.peak_rss_bytes / _MIB:,.0f}",
+                f"{cost.model_rss_bytes / _MIB:,.1f}",
+                number(cost.images_per_second, ",.0f"),
+            )
+    return table
+
+
+def _accuracy(rows: Rows, data: str) -> list[Table]:
+    """Scores on labelled images; in two tables, which fit a terminal."""
+    headers = ("accuracy", "AUC", "sensitivity", "specificity")
+    first = empty_table(f"Accuracy on {data}", headers)
+    first.caption = "Below each figure its 95 % interval.\n"
+    first.caption_justify = "left"
+    second = empty_table(
+        f"F1 and calibration on {data}", ("F1", "calibration error", "loss", "images")
+    )
+    for name, row in rows:
+        found = row.accuracy
+        if found is not None:
+            first.add_row(
+                name,
+                _with_interval(found.accuracy),
+                _with_interval(found.auc),
+                _with_interval(found.sensitivity),
+                _with_interval(found.specificity),
+            )
+            second.add_row(
+                name,
+                _with_interval(found.f1),
+                _with_interval(found.calibration_error),
+                number(found.loss, ".4f"),
+                f"{found.count:,}",
+            )
+    return [first, second]
+
+
+def _agreement(rows: Rows) -> Table:
+    """Every network against the float one."""
+    headers = ("same class", "accuracy gained", "right alone", "float alone", "p")
+    table = empty_table("Against the float network, on the same images", headers)
+    table.caption = "p: McNemar's exact test of equal accuracy\n"
+    table.caption_justify = "left"
+    for name, row in rows:
+        found = row.agreement
+        if found is not None:
+            table.add_row(
+                name,
+                _with_interval(found.same_class),
+                _with_interval(found.accuracy.difference, sign=True),
+                f"{found.accuracy.only_first:,}",
+                f"{found.accuracy.only_second:,}",
+                f"{found.accuracy.p_value:.2g}",
+            )
+    return table
+
+
+def _with_interval(estimate: Estimate | None, *, sign: bool = False) -> str:
+    """A figure, and its interval in a second line."""
+    if estimate is None or not np.isfinite(estimate.value):
+        return "-"
+    style = "+.4f" if sign else ".4f"
+    shown = format(estimate.value, style)
+    if not np.isfinite([estimate.low, estimate.high]).all():
+        return shown
+    short = "+.3f" if sign else ".3f"
+    return f"{shown}\n{estimate.low:{short}} {estimate.high:{short}}"
+
+
+def _symmetry(result: Result, rows: Rows) -> Table:
     """What turning and mirroring changes."""
-    plural = "" if report.image_count == 1 else "s"
+    plural = "" if result.image_count == 1 else "s"
     title = (
-        f"Symmetry {report.group}: changed outputs and relative errors "
-        f"({report.image_count} image{plural}, {report.images})"
+        f"Symmetry {result.group}: changed outputs and relative errors "
+        f"({result.image_count} image{plural}, {result.images})"
     )
-    headers = (
-        "turned",
-        "at most",
-        "mirrored",
-        "other angles",
-        "at most",
-        "other class",
-    )
+    headers = ("turned", "at most", "mirrored", "other angles", "other class")
     table = empty_table(title, headers)
     table.caption = (
         "turned: by 90, 180, 270 degrees, outputs that differ in any bit and the "
-        "largest error; other angles: mean and largest error, share of changed "
-        "classes\n"
+        "largest error; other angles: mean error, share of changed classes\n"
     )
     table.caption_justify = "left"
-    for row in report.rows:
-        between = summary(row.angles)
+    for name, row in rows:
+        between, turns = summary(row.angles), row.rotations
+        if turns is None:
+            continue
         table.add_row(
-            str(row.label),
-            _changed(row.rotations),
-            number(row.rotations.max_relative, ".1g"),
+            name,
+            _changed(turns),
+            number(turns.max_relative, ".1g"),
             _changed(row.mirrors),
             number(between.mean, ".3f"),
-            number(between.max, ".3f"),
             number(between.changed_predictions, ".1%"),
         )
     return table
 
 
-def _by_angle(report: Report) -> Table:
+def _by_angle(rows: Rows) -> Table:
     """Mean error at the angles of the first quadrant."""
+    measured = [(name, row) for name, row in rows if row.angles]
     shown = [
-        angle.degrees for angle in report.rows[0].angles if angle.degrees in _SHOWN
+        angle.degrees for angle in measured[0][1].angles if angle.degrees in _SHOWN
     ]
     title = "Mean error by angle (at 90 degrees nothing is interpolated)"
     table = empty_table(title, tuple(f"{degrees:g}" for degrees in shown))
-    for row in report.rows:
+    for name, row in measured:
         means = {angle.degrees: angle.mean for angle in row.angles}
+        table.add_row(name, *(number(means[degrees], ".3f") for degrees in shown))
+    return table
+
+
+def _operators(name: str, row: Row) -> Table:
+    """The slowest operators of one row."""
+    title = f"{name}: slowest of {len(row.operators)} operators"
+    table = empty_table(title, ("ms", "share"), first="operator")
+    for operator in row.operators[:_OPERATORS]:
         table.add_row(
-            str(row.label), *(number(means[degrees], ".3f") for degrees in shown)
+            f"{operator.kind} {operator.name}"[:60],
+            f"{operator.mean_ms:.4f}",
+            f"{operator.share:.1%}",
         )
     return table
 
 
-def _changed(symmetry: ExactSymmetry) -> str:
+def _changed(symmetry: ExactSymmetry | None) -> str:
     """Such as `0/192`."""
-    return f"{symmetry.changed}/{symmetry.compared}"
+    return "-" if symmetry is None else f"{symmetry.changed}/{symmetry.compared}"

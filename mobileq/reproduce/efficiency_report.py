@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from mobileq import __version__
-from mobileq.bench.report import Machine
+from mobileq.bench.machine import Machine
 from mobileq.bench.tables import empty_table, plain
 from mobileq.reproduce.data_efficiency import Plan, Run
 from mobileq.reproduce.origin import Origin

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobileq.checkpoint import write_atomically
+from mobileq.atomic import write_json_atomically
 from mobileq.data.scores import Scores
 from mobileq.errors import CheckpointError, InputError
 
@@ -57,12 +57,7 @@ def write_record(folder: Path, record: Record, identity: Mapping[str, Any]) -> N
         "best_epoch": record.best_epoch,
         "test": record.scores.to_dict(),
     }
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_atomically(folder / FILE, write)
+    write_json_atomically(folder / FILE, content)
 
 
 def read_record(folder: Path, identity: Mapping[str, Any]) -> Record | None:

@@ -60,12 +60,17 @@ class RepeatedPatches:
         """Height and width in pixels."""
         return self.inner.size
 
+    @property
+    def channels(self) -> int:
+        """Channels C."""
+        return self.inner.channels
+
     def __len__(self) -> int:
         """Return the length."""
         return self.length
 
     def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Return the patches at `indices`, (B, H, W, 3) uint8.
+        """Return the patches at `indices`, (B, H, W, C) uint8.
 
         Raises:
             DataError: an index is out of range.

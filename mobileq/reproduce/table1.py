@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobileq.bench.accuracy import agreement, predicted
-from mobileq.bench.measure import Label, Subject
+from mobileq.bench.figures import Label
+from mobileq.bench.statistics import (
+    Comparison,
+    Estimate,
+    auc_interval,
+    compare,
+    wilson,
+)
+from mobileq.bench.subject import Subject
 from mobileq.bundle import Bundle, refuse_existing
 from mobileq.checkpoint import Checkpoint, load_checkpoint
 from mobileq.data.patches import Patches
@@ -29,13 +37,6 @@ from mobileq.reproduce.presets import (
     INT8,
     NETWORKS,
     Preset,
-)
-from mobileq.reproduce.statistics import (
-    Comparison,
-    Estimate,
-    auc_interval,
-    compare,
-    wilson,
 )
 from mobileq.reproduce.training import Display, refuse_run, train_or_resume
 from mobileq.train.config import TrainConfig

@@ -9,13 +9,13 @@ import numpy as np
 from rich.table import Table
 
 from mobileq import __version__
-from mobileq.bench.report import Machine
+from mobileq.bench.machine import Machine
+from mobileq.bench.statistics import LEVEL, Estimate
 from mobileq.bench.tables import empty_table, number, plain
 from mobileq.checkpoint import Checkpoint, resolve
 from mobileq.models.spec import ModelSpec
 from mobileq.reproduce.origin import Origin
 from mobileq.reproduce.presets import CONVENTIONAL, EQUIVARIANT, PAPER, PRESETS, TABLE1
-from mobileq.reproduce.statistics import LEVEL, Estimate
 from mobileq.reproduce.table1 import FileFigures, Pair
 from mobileq.train.cost import network_cost
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mobileq.collapse.modules import LOWER, PASS_THROUGH
 from mobileq.collapse.plain import PLAIN
 from mobileq.errors import InputError
+from mobileq.verify.profile import NodeTime, Profile
 from mobileq.verify.runner import PixelMap
 
 BATCH = 64
@@ -95,6 +96,29 @@ class TorchRunner:
                 module(images)
 
         return once
+
+    def profile(self, pixels: NDArray[np.uint8], runs: int) -> Profile:
+        """Time per kind of operator, by torch's own profiler.
+
+        Args:
+            pixels: (1, H, W, C).
+            runs: Inferences to average over.
+        """
+        from torch.profiler import ProfilerActivity
+        from torch.profiler import profile as profiled
+
+        once = self.timed(pixels)
+        once()
+        with profiled(activities=[ProfilerActivity.CPU]) as found:
+            for _ in range(runs):
+                once()
+        nodes = [
+            NodeTime(str(event.key), str(event.key), us / runs / 1000)
+            for event in found.key_averages()
+            if (us := float(event.self_cpu_time_total)) > 0
+        ]
+        nodes.sort(key=lambda node: -node.mean_ms)
+        return Profile(tuple(nodes), "torch sums up all operators of one kind")
 
     def _batches(self, pixels: NDArray[np.uint8]) -> Iterator[Tensor]:
         """Normalized images, a bounded number at a time."""

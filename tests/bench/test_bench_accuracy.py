@@ -68,6 +68,64 @@ def test_a_label_without_a_logit_is_refused() -> None:
         accuracy(runner, coded(np.asarray([0, 1], np.uint8)), input_size=7)
 
 
+@pytest.mark.parametrize("count", [1, BATCH, 2 * BATCH + 3])
+def test_progress_is_told_after_each_batch(count: int) -> None:
+    """It rises to the number of images, and never says more than is done."""
+    seen: list[tuple[int, int]] = []
+    runs: list[int] = []
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        runs.append(len(pixels))
+        return read_middle(pixels)
+
+    def note(done: int, total: int) -> None:
+        assert done == sum(runs)
+        seen.append((done, total))
+
+    labels = np.arange(count).astype(np.uint8) % 2
+    logits = predicted(FunctionRunner(run), coded(labels), input_size=7, progress=note)
+    assert (logits.argmax(1) == labels).all()
+    assert [total for _, total in seen] == [count] * len(runs)
+    assert [done for done, _ in seen] == np.cumsum(runs).tolist()
+    assert seen[-1] == (count, count)
+
+
+def test_a_label_without_a_logit_is_found_early() -> None:
+    """After one batch, not after minutes."""
+    runs: list[int] = []
+
+    def run(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        runs.append(len(pixels))
+        return read_middle(pixels)
+
+    labels = np.zeros(5 * BATCH, np.uint8)
+    labels[-1] = 2
+    with pytest.raises(DataError, match="2 logits, but a label is 2"):
+        predicted(FunctionRunner(run), coded(labels), input_size=7)
+    assert len(runs) == 1
+
+
+def test_images_that_cannot_be_read_end_the_run() -> None:
+    """The reader's error comes out, although a thread of its own reads ahead."""
+
+    class Broken(ArrayPatches):
+        """Fails at its second batch."""
+
+        def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+            """Read, or fail."""
+            if indices[0] >= BATCH:
+                raise DataError("the disk is gone")
+            return super().read(indices)
+
+    inner = coded(np.zeros(3 * BATCH, np.uint8))
+    with pytest.raises(DataError, match="the disk is gone"):
+        predicted(
+            FunctionRunner(read_middle),
+            Broken(inner.images, inner.labels),
+            input_size=7,
+        )
+
+
 def test_images_that_are_too_small_are_refused() -> None:
     """A crop larger than the images is an error that names both sizes."""
     with pytest.raises(DataError, match="crop of 9 px from images of 8x8"):

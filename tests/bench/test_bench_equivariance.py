@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from mobileq.bench.accuracy import BATCH
 from mobileq.bench.equivariance import (
@@ -186,3 +187,49 @@ def test_images_must_exist_and_be_square(shape: tuple[int, ...]) -> None:
         exact_symmetry(FunctionRunner(disc_means), images)
     with pytest.raises(InputError, match="at least one image"):
         angle_errors(FunctionRunner(disc_means), images)
+
+
+def brightness(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """A map of two logits for every pixel, (N, 2, S, S), that turns with the image."""
+    grey = images.astype(np.float64).mean(axis=3) - 127.5
+    return np.stack([grey, -grey], axis=1)
+
+
+def test_a_map_that_turns_with_the_image_changes_nothing() -> None:
+    """Outputs for every pixel are compared where they are moved to."""
+    images = noise(3, 9)
+    runner = FunctionRunner(brightness)
+    for motions in (ROTATIONS, MIRRORS):
+        found = exact_symmetry(runner, images, motions)
+        assert (found.changed, found.max_relative) == (0, 0.0)
+        assert found.changed_predictions == 0
+
+
+def test_a_map_that_stays_where_it_is_changes() -> None:
+    """A ramp over the grid does not turn; about half of its pixels change class."""
+
+    def ramp(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        grey = np.broadcast_to(np.arange(9.0) - 3.5, (len(images), 9, 9))
+        return np.stack([grey, -grey], axis=1)
+
+    found = exact_symmetry(FunctionRunner(ramp), noise(4, 9), ((2, False),))
+    assert found.changed == found.compared == 4
+    assert found.changed_predictions > 2
+
+
+def test_a_smooth_map_hardly_changes_at_any_angle() -> None:
+    """What is left is the rounding of turned pixels to whole grey levels.
+
+    10 %: half a grey level against a contrast of tens, two interpolations, and the edge
+    of the disc, beyond which turned images are grey.
+    """
+    images = synthetic_tissue(2, seed=1, size=64).images
+    smooth = np.stack([_blurred(image) for image in images])
+    errors = angle_errors(FunctionRunner(brightness), smooth, (15, 90, 200))
+    assert errors[1].mean == 0
+    assert max(error.mean for error in errors) < 0.1
+
+
+def _blurred(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A low-pass filtered image."""
+    return np.asarray(gaussian_filter(image, (3, 3, 0)), np.uint8)

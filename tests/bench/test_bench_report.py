@@ -1,125 +1,87 @@
-"""From runners to rows, tables and JSON."""
+"""Rows as tables for a terminal."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from dataclasses import replace
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 from rich.console import Console
 
 from mobileq.bench.equivariance import AngleError
-from mobileq.bench.measure import Label, Plan, Row, Subject, measure
-from mobileq.bench.report import (
-    FORMAT,
-    VERSION,
-    Report,
-    processor_name,
-    summary,
-    this_machine,
-)
-from mobileq.data.synthetic import synthetic_tissue
-from mobileq.quant.affine import Affine
-from support.function_runner import FunctionRunner, corner, disc_means, disc_sums
-
-PATCHES = synthetic_tissue(6, seed=1, size=64)
-IMAGES = PATCHES.images[:3, :63, :63]
+from mobileq.bench.figures import Row
+from mobileq.bench.machine import this_machine
+from mobileq.bench.noise import Noise
+from mobileq.bench.report import lines, summary, tables
+from mobileq.bench.result import Result
+from support.bench_page import result_of, row, rows
 
 
-def subject(kernel: str, runner: FunctionRunner) -> Subject:
-    """A subject whose integer logits have scale 1 and zero point 0."""
-    precision = "int8" if runner.integer else "float"
-    label = Label("function", kernel, precision, 1, f"{kernel}.bin", 2048)
-    return Subject(label, runner, Affine(1.0, 0) if runner.integer else None)
-
-
-def brightness(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Integer logits that no symmetry of the square changes."""
-    return (disc_sums(pixels) // 100_000).astype(np.int8)
-
-
-SUBJECTS = (
-    subject("invariant", FunctionRunner(disc_means)),
-    subject("corner", FunctionRunner(corner)),
-    subject("integer", FunctionRunner(brightness, integer=True)),
-)
-
-
-def report_of(rows: tuple[Row, ...], data: str | None) -> Report:
-    """A report with given rows."""
-    return Report("[bold]net", "C4", this_machine(), "tissue", 3, data, rows)
-
-
-def printed(report: Report, width: int = 80) -> str:
+def printed(result: Result, width: int = 80) -> str:
     """All tables as text."""
     console = Console(width=width, no_color=True, record=True, quiet=True)
     with console.capture() as capture:
         console.quiet = False
-        for table in report.tables():
+        for table in tables(result):
             console.print(table)
     return capture.get()
 
 
-def test_rows_say_what_the_runners_are() -> None:
-    """Labels, runs and symmetry belong to the runner of the row."""
-    told: list[str] = []
-    rows = measure(
-        SUBJECTS, IMAGES, plan=Plan(runs=3), patches=PATCHES, progress=told.append
-    )
-    assert [row.label for row in rows] == [s.label for s in SUBJECTS]
-    assert [row.rotations.changed for row in rows] == [0, 9, 0]
-    assert [row.mirrors.compared for row in rows] == [12, 12, 12]
-    assert all(row.latency.runs == 3 and len(row.angles) == 23 for row in rows)
-    assert all(row.scores is not None and row.scores.count == 6 for row in rows)
-    assert rows[0].agreement is None
-    assert all(0 <= (row.agreement or 0) <= 1 for row in rows[1:])
-    assert any("accuracy" in line for line in told)
-
-
-def test_without_data_and_angles_they_are_left_out() -> None:
-    """No scores, no agreement, no errors by angle, in tables and JSON alike."""
-    rows = measure(SUBJECTS, IMAGES, plan=Plan(runs=1, angles=()))
-    assert all(row.scores is None and row.agreement is None for row in rows)
-    report = report_of(rows, None)
-    text = printed(report)
-    assert "Accuracy" not in text
-    assert "Mean error by angle" not in text
-    first = report.to_dict()["rows"][0]
-    assert first["angles"] == []
-    assert first["other_angles"] == {
-        "mean": None,
-        "max": None,
-        "changed_predictions": None,
-    }
-
-
-def test_tables_show_the_figures_on_80_columns() -> None:
-    """Nothing is cut off, and brackets in a file's name are no markup."""
-    rows = measure(SUBJECTS, IMAGES, plan=Plan(runs=2), patches=PATCHES)
-    text = printed(report_of(rows, "some data"))
+def test_tables_fit_80_columns() -> None:
+    """Nothing is cut off, and brackets in a name are no markup."""
+    text = printed(result_of(rows()))
     assert "[bold]net" in text
     assert "…" not in text
-    assert "function float invariant" in text
-    assert "0/9" in text
-    assert "9/9" in text
-    assert "Accuracy on some data" in text
-    assert "Mean error by angle" in text
+    for wanted in (
+        "tflite int8 xnnpack",
+        "0/192",
+        "Accuracy on some data",
+        "Against the float network",
+        "Mean error by angle",
+        "slowest of 20 operators",
+        "1.270",
+    ):
+        assert wanted in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
-def test_json_is_versioned_and_has_no_nan() -> None:
-    """With one class alone the AUC is not defined: null, which strict JSON allows."""
-    normal = PATCHES.read(np.flatnonzero(PATCHES.labels == 0))
-    one_class = type(PATCHES)(normal, np.zeros(len(normal), np.uint8))
-    rows = measure(SUBJECTS, IMAGES, plan=Plan(runs=2), patches=one_class)
-    text = json.dumps(report_of(rows, "normal").to_dict(), allow_nan=False)
-    values = json.loads(text)
-    assert (values["format"], values["version"]) == (FORMAT, VERSION)
-    assert values["rows"][0]["scores"]["auc"] is None
-    assert values["rows"][1]["rotations"]["changed"] == 9
-    assert values["rows"][2]["label"]["precision"] == "int8"
-    assert values["machine"]["packages"]["numpy"] == np.__version__
+def test_speed_up_is_that_of_the_medians() -> None:
+    """INT8 over float of the same runtime, kernel and threads; float has none."""
+    text = printed(result_of((row("tflite", "xnnpack", "float", 3.0, 9), rows()[5])))
+    times = text.split("size, loading")[0]
+    assert f"{3.0 / 1.27:.2f}" in times
+    (line,) = [line for line in times.splitlines() if line.startswith(" tflite float")]
+    assert line.rstrip().endswith("-")
+
+
+def test_what_was_not_measured_has_no_table() -> None:
+    """A row with times only: no accuracy, no symmetry, no angles, no operators."""
+    bare = Row(rows()[5].label, cost=rows()[5].cost)
+    text = printed(result_of((bare,), None))
+    assert "time of one image, 1 thread" in text
+    for absent in ("Accuracy", "Symmetry", "angle", "operators", "Against"):
+        assert absent not in text
+    assert tables(result_of((), None)) == []
+
+
+def test_two_numbers_of_threads_are_told_apart() -> None:
+    """Each row is called by its threads."""
+    both = tuple(
+        row("tflite", "xnnpack", "int8", 3.0 / threads, 9, threads=threads)
+        for threads in (1, 2)
+    )
+    text = printed(result_of(both))
+    assert "tflite int8 xnnpack, 1 thread " in text
+    assert "tflite int8 xnnpack, 2 threads" in text
+
+
+def test_rows_without_figures_and_noise_are_said_below() -> None:
+    """The reason stands below the tables, with the notes and the machine."""
+    noisy = replace(result_of(rows()), noise=Noise(1.9, 0.0, 0.0, 0.1))
+    found = lines(noisy)
+    assert any("pip install executorch" in line for line in found)
+    assert any("1.90 times" in line for line in found)
+    assert found[-2:] == ["one note", f"Measured on {this_machine()}."]
+    assert not any("noisy" in line for line in lines(result_of(rows())))
 
 
 def test_summary_leaves_out_multiples_of_90() -> None:
@@ -131,22 +93,10 @@ def test_summary_leaves_out_multiples_of_90() -> None:
     )
     found = summary(angles)
     assert (found.mean, found.max, found.changed_predictions) == (0.5, 2.0, 0.25)
+    assert summary(angles[1:2]).mean is None
 
 
-@pytest.mark.parametrize(
-    ("text", "wanted"),
-    [
-        ("processor\t: 0\nmodel name\t: Fast 3000\n", "Fast 3000"),
-        ("processor\t: 0\nModel\t\t: A board\n", "A board"),
-    ],
-)
-def test_processor_is_named(text: str, wanted: str, tmp_path: Path) -> None:
-    """From the list that Linux keeps."""
-    path = tmp_path / "cpuinfo"
-    path.write_text(text)
-    assert processor_name(path) == wanted
-
-
-def test_processor_has_a_name_anywhere(tmp_path: Path) -> None:
-    """Where there is no such list, at least the architecture."""
-    assert processor_name(tmp_path / "missing")
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_any_width(width: int) -> None:
+    """Tables are printed whatever the terminal is."""
+    assert "tflite" in printed(result_of(rows()), width)

@@ -16,8 +16,9 @@ import mobileq.bench.equivariance as equivariance
 from mobileq.bench.circle import Curve, Entrant, angles_of, measure_circle, ratio
 from mobileq.bench.circle_report import FORMAT, VERSION, CircleReport, headers
 from mobileq.bench.equivariance import AngleError, angle_errors
-from mobileq.bench.measure import Label, Subject
-from mobileq.bench.report import this_machine
+from mobileq.bench.figures import Label
+from mobileq.bench.machine import this_machine
+from mobileq.bench.subject import Subject
 from mobileq.bench.turning import moved, turned, turned_features
 from mobileq.data.synthetic import synthetic_tissue
 from mobileq.errors import InputError
@@ -26,7 +27,7 @@ from mobileq.quant.affine import Affine
 from support.function_runner import FunctionRunner, corner, disc_means, disc_sums
 
 TISSUE = synthetic_tissue(3, seed=3, size=64).images
-IMAGES = {63: TISSUE[:, :63, :63], 33: TISSUE[:, :33, :33]}
+IMAGES = {(3, size, size): TISSUE[:, :size, :size] for size in (63, 33)}
 ANGLES = angles_of(45)
 
 
@@ -46,7 +47,9 @@ def entrant(
     """A runner of integers, whose scale is 1, or of floats."""
     precision = "int8" if function.integer else "float"
     affine = Affine(1.0, 0) if function.integer else None
-    return Entrant(name, group, size, Subject(label_of(precision), function, affine))
+    return Entrant(
+        name, group, (3, size, size), Subject(label_of(precision), function, affine)
+    )
 
 
 ENTRANTS = (
@@ -87,7 +90,7 @@ def test_every_curve_is_that_of_its_runner() -> None:
         assert (curve.network, curve.group) == (one.network, one.group)
         assert curve.label == subject.label
         assert curve.angles == angle_errors(
-            subject.runner, IMAGES[one.size], ANGLES, dequantize=subject.dequantize
+            subject.runner, IMAGES[one.shape], ANGLES, dequantize=subject.dequantize
         )
         first = curve.angles[0]
         assert (first.degrees, first.max, first.changed_predictions) == (0, 0, 0)
@@ -108,7 +111,7 @@ def test_images_are_turned_once_for_all_runners(
 
     monkeypatch.setattr(equivariance, "turned", counted)
     measure_circle(ENTRANTS, IMAGES, ANGLES)
-    wanted = [(size, angle) for size in IMAGES for angle in (0, *ANGLES)]
+    wanted = [(size, angle) for _, size, _ in IMAGES for angle in (0, *ANGLES)]
     assert sorted(calls) == sorted(wanted)
 
 

@@ -11,9 +11,9 @@ import pytest
 from mobileq.bench.circle import Curve, angles_of
 from mobileq.bench.circle_report import CircleReport
 from mobileq.bench.equivariance import AngleError
-from mobileq.bench.measure import Label
+from mobileq.bench.figures import Label
+from mobileq.bench.machine import this_machine
 from mobileq.bench.polar import FORMATS, format_of, polar_plot
-from mobileq.bench.report import this_machine
 from mobileq.errors import InputError
 
 MAGIC = {"svg": b"<?xml", "png": b"\x89PNG", "pdf": b"%PDF"}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mobileq.bench.machine import this_machine
 from mobileq.bench.polar import FORMATS
-from mobileq.bench.report import this_machine
 from mobileq.cli.reproduce_efficiency import numbers_of
 from mobileq.data.scores import Scores
 from mobileq.errors import CheckpointError, DataError, InputError

@@ -12,9 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
-from mobileq.bench.measure import Label, Subject
+from mobileq.bench.figures import Label
+from mobileq.bench.machine import this_machine
 from mobileq.bench.polar import FORMATS
-from mobileq.bench.report import this_machine
+from mobileq.bench.subject import Subject
 from mobileq.bundle import Bundle
 from mobileq.data.patches import ArrayPatches
 from mobileq.errors import InputError

@@ -81,6 +81,11 @@ class ActingPatches:
         """Height and width."""
         return self.inner.size
 
+    @property
+    def channels(self) -> int:
+        """Channels C."""
+        return self.inner.channels
+
     def __len__(self) -> int:
         """Return the number of patches."""
         return len(self.inner)

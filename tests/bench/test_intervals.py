@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest, multinomial
 
-from mobileq.data.scores import area_under_roc
-from mobileq.errors import DataError
-from mobileq.reproduce.statistics import (
+from mobileq.bench.statistics import (
     auc_interval,
     compare,
     mcnemar,
     paired_difference,
     wilson,
 )
+from mobileq.data.scores import area_under_roc
+from mobileq.errors import DataError
 
 ROUNDING = 1e-12
 """Both sides are sums of a few float64 values between 0 and 1."""
