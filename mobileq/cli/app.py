@@ -14,12 +14,14 @@ from typer.exceptions import TyperException
 from mobileq.cli.bench import bench
 from mobileq.cli.certify import certify
 from mobileq.cli.collapse import collapse
+from mobileq.cli.compare import compare
 from mobileq.cli.data import app as data
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.inspect import inspect
 from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
+from mobileq.cli.report import report
 from mobileq.cli.reproduce import app as reproduce
 from mobileq.cli.train import train
 from mobileq.cli.verify import verify
@@ -39,6 +41,8 @@ app.command()(collapse)
 app.command()(certify)
 app.command()(verify)
 app.command()(bench)
+app.command()(compare)
+app.command()(report)
 app.command()(equivariance)
 app.command()(inspect)
 app.command()(models)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from mobileq.cli.bench_inputs import (
-    KERNELS,
-    RUNTIMES,
-    Split,
-    check_data,
-    chosen_of,
-    images_of,
-    prepare,
-    write_json,
+from mobileq.cli.bench_inputs import KERNELS, RUNTIMES, Split, chosen_of
+from mobileq.cli.network_options import (
+    Factory,
+    InputShape,
+    PixelScale,
+    PixelZero,
+    TrustPickle,
+    source_of,
 )
 
-if TYPE_CHECKING:
-    from mobileq.bench.report import Report
+ALL = "all"
 
 
 def bench(
@@ -32,96 +30,178 @@ def bench(
     ] = None,
     runtime: Annotated[
         list[str] | None,
-        typer.Option(help="tflite, onnx or torch; may be repeated. (default: tflite)"),
+        typer.Option(
+            help="all, tflite, onnx or torch; may be repeated. (default: all)"
+        ),
     ] = None,
     kernels: Annotated[
         list[str] | None,
         typer.Option(
             help="TFLite's xnnpack, builtin or reference; may be repeated. "
-            "(default: xnnpack)"
+            "(default: all three with --runtime all, else xnnpack)"
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of one inference.")] = 1,
+    threads: Annotated[
+        str, typer.Option(metavar="N,...", help="Of one inference, such as 1,2,4.")
+    ] = "1",
     data: Annotated[
         str | None,
         typer.Option(
-            help="Measure accuracy: directory with PCam's official HDF5 files, or "
-            "'synthetic'."
+            help="Measure accuracy: directory with PCam's official HDF5 files, or with "
+            "one folder of pictures per class; .npz file; or 'synthetic'."
         ),
     ] = None,
     split: Annotated[Split, typer.Option(help="Of --data.")] = "test",
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with the names of the classes of --data, one a line, in "
+            "the order of the logits. (default: the network's own)"
+        ),
+    ] = None,
+    resize: Annotated[
+        bool,
+        typer.Option(
+            "--resize", help="Bring pictures to the network's size; else cut them."
+        ),
+    ] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Use the first images of --data only.")
+        int | None, typer.Option(min=1, help="Use so many images of --data only.")
     ] = None,
     images: Annotated[
         int, typer.Option(min=1, help="Images to turn, from --data or synthetic.")
     ] = 64,
-    runs: Annotated[int, typer.Option(min=1, help="Timed inferences of each.")] = 200,
+    runs: Annotated[
+        int, typer.Option(min=1, help="Timed inferences of each, at least.")
+    ] = 200,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Time spent in them, at least.")
+    ] = 2.0,
+    batch: Annotated[
+        int, typer.Option(min=0, help="Images of the throughput; 0 leaves it out.")
+    ] = 64,
     angles: Annotated[
         bool, typer.Option(help="Measure the error at 15, 30, ... 345 degrees.")
     ] = True,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time every operator, too.")
+    ] = False,
+    per_layer: Annotated[
+        bool,
+        typer.Option("--per-layer", help="Measure the symmetry of every tensor, too."),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Directory for report.html, bench.json, and results as they come; an "
+            "interrupted run goes on from these."
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all figures to this file.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML report to this file.")
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="An older bench.json, for --fail-if.")
+    ] = None,
+    fail_if: Annotated[
+        str | None,
+        typer.Option(
+            help="Exit code 1 if one holds: 'accuracy<-0.2,p50>+10%' (with a sign: "
+            "against the baseline), 'changed>0' (without: as it is)."
+        ),
+    ] = None,
+    factory: Factory = None,
+    input_shape: InputShape = None,
+    pixel_scale: PixelScale = None,
+    pixel_zero: PixelZero = None,
+    trust_pickle: TrustPickle = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Use results of --out that still hold."),
+    ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing --json.")
+        bool,
+        typer.Option("--overwrite", help="Measure again, and replace what is there."),
+    ] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of bench.json.")
     ] = False,
 ) -> None:
-    """Measure speed, size, accuracy and what turning the image changes."""
-    chosen = chosen_of("--runtime", runtime or ["tflite"], RUNTIMES)
-    sets = chosen_of("--kernels", kernels or ["xnnpack"], KERNELS)
+    """Measure speed, size, accuracy and what turning the image changes.
+
+    Every runtime runs in a process of its own, pinned to as many cores as threads.
+    """
+    if schema:
+        from json import dumps
+
+        from mobileq.bench.result import schema as schema_of_result
+
+        typer.echo(dumps(schema_of_result(), indent=1))
+        return
+    named = chosen_of("--runtime", runtime or [ALL], (ALL, *RUNTIMES))
+    everything = ALL in named
+    sets = chosen_of("--kernels", kernels or [], KERNELS)
+    from mobileq.bench.cost import CostPlan
+    from mobileq.cli.bench_candidates import Choice, all_kernels
+    from mobileq.cli.bench_request import Images, Outputs, Request, gate_of
+    from mobileq.cli.bench_run import run
     from mobileq.cli.bench_target import find_target
-    from mobileq.cli.output import console, refuse_existing
-    from mobileq.data.source import open_split
+    from mobileq.errors import InputError
 
-    if json_file is not None:
-        refuse_existing(json_file, overwrite=overwrite)
-    found = find_target(target, Path.cwd())
-    patches = None if data is None else open_split(data, split, limit=limit)
-    from mobileq.bench.measure import Plan, measure
-    from mobileq.bench.report import Report, this_machine
-
-    screen = console()
-    with screen.status("starting") as status:
-        network, subjects = prepare(
-            found, chosen, sets, threads=threads, report=status.update
+    tflite = sets or (None if everything else ("xnnpack",))
+    if target is None and (factory is not None or trust_pickle):
+        raise InputError(
+            "--factory and --trust-pickle are for a network of your own; wanted a "
+            "model (name the file with its weights)"
         )
-        if patches is not None:
-            check_data(network, patches, str(data))
-        pixels, origin = images_of(network.size, patches, images, f"{data}, {split}")
-        plan = Plan(runs, threads) if angles else Plan(runs, threads, ())
-        rows = measure(
-            subjects, pixels, plan=plan, patches=patches, progress=status.update
-        )
-    report = Report(
-        target=network.name,
-        group=network.group,
-        machine=this_machine(),
-        images=origin,
-        image_count=len(pixels),
-        data=None if data is None else f"{data}, {split}",
-        rows=rows,
+    source = source_of(
+        target or "", factory, input_shape, pixel_scale, pixel_zero, trust_pickle
     )
-    _show(report, data)
-    if json_file is not None:
-        write_json(report.to_dict(), json_file)
-        screen.print(f"{json_file}: all figures", soft_wrap=True, markup=False)
+    outputs = Outputs(
+        out, json_file, report, resume=resume, overwrite=overwrite
+    ).checked()
+    gate = gate_of(fail_if, baseline)
+    request = Request(
+        target=source if source.own else find_target(target, Path.cwd()),
+        choice=Choice(
+            ("torch", "onnx", "tflite") if everything else named,
+            all_kernels(tflite),
+            parsed_threads(threads),
+            lenient=everything,
+            factory=factory,
+            trust_pickle=trust_pickle,
+        ),
+        images=Images(data, split, labels, limit, images, resize=resize),
+        cost=CostPlan(runs=runs, seconds=seconds, batch=batch),
+        angles=angles,
+        profile=profile,
+        per_layer=per_layer,
+    )
+    run(request, outputs, gate)
 
 
-def _show(report: Report, data: str | None) -> None:
-    """Print the tables, and what they hold for."""
-    from mobileq.cli.output import console
+def parsed_threads(text: str) -> tuple[int, ...]:
+    """Numbers of threads, each once.
 
-    screen = console()
-    for table in report.tables():
-        screen.print(table)
-    lines = [f"Measured on {report.machine}."]
-    if data == "synthetic":
-        lines.append("Synthetic tissue says nothing about accuracy on real tissue.")
-    elif data is not None:
-        lines.append(
-            f"Accuracy holds for the files in {data}; compare it with published PCam "
-            f"figures only if they are the official ones."
+    Raises:
+        InputError: not positive whole numbers.
+    """
+    from mobileq.errors import InputError
+
+    parts = [part.strip() for part in text.split(",")]
+    known = [
+        p for p in parts if p.isascii() and p.isdigit() and 1 <= int(p[:9]) <= 4096
+    ]
+    if len(known) < len(parts):
+        raise InputError(
+            f"--threads is {text[:60]!r}; wanted whole numbers from 1, such as 1,2,4"
         )
-    for line in lines:
-        screen.print(line, soft_wrap=True, markup=False)
+    return tuple(dict.fromkeys(map(int, known)))
+
+
+def _is_count(text: str) -> bool:
+    """Whether it is a number of threads that a machine may have."""
+    return text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 4096

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,12 +11,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mobileq.bench.measure import Subject
+    from mobileq.bench.subject import Subject
     from mobileq.bundle import Bundle
     from mobileq.cli.bench_target import Network
     from mobileq.data.patches import Patches
+    from mobileq.deploy.sources import Source
+    from mobileq.graph.base import Shape
 
 RUNTIMES = ("tflite", "onnx", "torch")
+FORMATS = ("tflite", "onnx")
 KERNELS = ("xnnpack", "builtin", "reference")
 Split = Literal["train", "valid", "test"]
 
@@ -36,6 +40,60 @@ def chosen_of(
     return tuple(dict.fromkeys(values))
 
 
+@contextmanager
+def opened(
+    found: Bundle | str | Source,
+    runtimes: Sequence[str],
+    *,
+    report: Callable[[str], None],
+) -> Iterator[tuple[Bundle | None, Network]]:
+    """The network's files and properties; a checkpoint is exported first.
+
+    Args:
+        found: A bundle, a checkpoint, or how to make a network of one's own.
+        runtimes: What the files are for; torch alone needs none.
+        report: Told what is going on.
+
+    Yields:
+        The bundle, which goes when the block ends if it was made for it; and what is
+        known of the network.
+
+    Raises:
+        InputError: something is missing or damaged.
+        VerificationError: the export disagrees with the checkpoint.
+    """
+    from tempfile import TemporaryDirectory
+
+    from mobileq.bundle import Bundle
+    from mobileq.cli import bench_target as targets
+
+    if isinstance(found, Bundle):
+        yield found, targets.network_of_bundle(found, str(found.path))
+        return
+    formats = _formats(runtimes)
+    if not formats and isinstance(found, str):
+        from mobileq.checkpoint import load_checkpoint
+
+        yield None, targets.network_of_checkpoint(load_checkpoint(found))
+        return
+    from mobileq.deploy import export_checkpoint
+
+    with TemporaryDirectory(prefix="mobileq-bench-") as folder:
+        out = Path(folder) / "model.mobileq"
+        bundle = export_checkpoint(
+            found, out, formats=formats or FORMATS, report=report
+        )
+        name = found if isinstance(found, str) else str(found.name)
+        yield bundle, targets.network_of_bundle(bundle, name)
+
+
+def _formats(runtimes: Sequence[str]) -> tuple[str, ...]:
+    """What is exported for some runtimes: files of those that can be run here."""
+    from mobileq.runtimes.factory import missing
+
+    return tuple(name for name in FORMATS if name in runtimes and missing(name) is None)
+
+
 def prepare(
     found: Bundle | str,
     runtimes: Sequence[str],
@@ -50,94 +108,66 @@ def prepare(
         InputError: something is missing or damaged.
         VerificationError: the export disagrees with the checkpoint.
     """
-    from tempfile import TemporaryDirectory
+    from mobileq.cli.bench_candidates import Choice, candidates_of, subjects_of
 
-    from mobileq.checkpoint import load_checkpoint
-    from mobileq.cli import bench_target as targets
-
-    formats = tuple(name for name in runtimes if name in targets.FILE_RUNTIMES)
-    with TemporaryDirectory(prefix="mobileq-bench-") as folder:
-        if not isinstance(found, str):
-            bundle = found
-            network = targets.network_of_bundle(bundle, str(bundle.path))
-        elif formats:
-            from mobileq.deploy import export_checkpoint
-
-            out = Path(folder) / "model.mobileq"
-            bundle = export_checkpoint(found, out, formats=formats, report=report)
-            network = targets.network_of_bundle(bundle, found)
-        else:
-            checkpoint = load_checkpoint(found)
-            network = targets.network_of_checkpoint(checkpoint)
-            return network, [
-                targets.torch_subject(checkpoint, network, threads=threads)
-            ]
-        subjects: list[Subject] = []
-        for name in runtimes:
-            report(f"loading {name}")
-            if name == "torch":
-                checkpoint = targets.checkpoint_of(bundle)
-                subjects.append(
-                    targets.torch_subject(checkpoint, network, threads=threads)
-                )
-            else:
-                subjects += targets.file_subjects(
-                    bundle, network, name, kernels=kernels, threads=threads
-                )
-    return network, subjects
+    with opened(found, runtimes, report=report) as (bundle, network):
+        report("loading")
+        sets = {"tflite": kernels, "onnx": ("cpu",), "torch": ("eager",)}
+        choice = Choice(tuple(runtimes), sets, (threads,))
+        return network, subjects_of(candidates_of(bundle, network, choice))
 
 
 def check_data(network: Network, patches: Patches, data: str) -> None:
     """Check that data and network fit.
 
     Raises:
-        DataError: another number of classes, or images that are too small.
+        DataError: more classes than the network has, or images that are too small.
     """
     from mobileq.errors import DataError
 
-    if network.classes != 2:
+    largest = int(patches.labels.max())
+    if largest >= network.classes:
         raise DataError(
-            f"{data}: two classes; {network.name} has {network.classes} (leave --data "
-            f"out, or measure a network of two classes)"
+            f"{data}: has {largest + 1} classes or more; {network.name} has "
+            f"{network.classes} (leave --data out, or measure a network of these "
+            f"classes)"
         )
-    if min(patches.size) < network.size:
-        height, width = patches.size
+    height, width = patches.size
+    wanted = network.shape[1:]
+    if height < wanted[0] or width < wanted[1]:
         raise DataError(
             f"{data}: images of {height}x{width} px; {network.name} wants at least "
-            f"{network.size}x{network.size} (leave --data out, or measure another "
-            f"network)"
+            f"{wanted[0]}x{wanted[1]} (leave --data out, or measure another network)"
         )
 
 
 def images_of(
-    size: int, patches: Patches | None, count: int, data: str
+    shape: Shape, patches: Patches | None, count: int, data: str
 ) -> tuple[NDArray[np.uint8], str]:
     """Images to turn, and where they come from.
 
     Args:
-        size: Their height and width S, in pixels.
+        shape: (C, H, W) of a network's images.
         patches: Where to take them; synthetic tissue without.
         count: How many at most.
         data: What the patches are called.
 
     Returns:
-        (N, S, S, 3) pixels, and a name for them.
+        (N, H, W, C) pixels, and a name for them.
 
     Raises:
         DataError: the patches are smaller.
     """
     import numpy as np
 
-    from mobileq.data.transforms import center_crop
+    from mobileq.data.transforms import read_cropped
     from mobileq.verify.images import verification_images
 
     if patches is None:
-        shape = (3, size, size)
         return verification_images(shape, count=count), "synthetic tissue"
     # Spread over all of them: some data sets are sorted by label.
     rows = np.linspace(0, len(patches) - 1, min(count, len(patches))).astype(np.int64)
-    read = patches.read(rows)
-    return np.ascontiguousarray(center_crop(read, size)), data
+    return read_cropped(patches, rows, (shape[1], shape[2])), data
 
 
 def write_json(values: Mapping[str, Any], path: Path) -> None:

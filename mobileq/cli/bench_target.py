@@ -1,30 +1,26 @@
-"""What `mobileq bench` measures: it finds the network and makes its runners."""
+"""What is measured: the bundle or checkpoint, and what is known of the network."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from mobileq.bundle import SUFFIX, Bundle, is_bundle, open_bundle
-from mobileq.checkpoint import Checkpoint, load_checkpoint, resolve
+from mobileq.checkpoint import Checkpoint, resolve
+from mobileq.checkpoint_labels import labels_of
 from mobileq.contract import Head
-from mobileq.errors import BundleError, CheckpointError, UnsupportedError
+from mobileq.errors import BundleError, CheckpointError
+from mobileq.graph.base import Shape
 from mobileq.graph.fields import NO_GROUP
 from mobileq.manifest import read_manifest
 from mobileq.models.spec import CONVENTIONAL
 from mobileq.quant.affine import Affine
 from mobileq.quant.heads import SCORES
-from mobileq.verify.headed import Unheaded
-from mobileq.verify.runner import PixelMap, Runner
-
-if TYPE_CHECKING:
-    from mobileq.bench.measure import Subject
+from mobileq.reading import read_bounded
+from mobileq.verify.runner import PixelMap
 
 DEFAULT_CHECKPOINT = "pcam-equivariant"
-FILE_RUNTIMES = ("tflite", "onnx")
-PRECISIONS = ("float", "int8")
 
 
 @dataclass(frozen=True)
@@ -34,21 +30,28 @@ class Network:
     Attributes:
         name: Checkpoint or bundle.
         group: Symmetry group.
-        size: Height and width of its square RGB images, in pixels.
+        shape: (C, H, W) of its images.
         classes: Number of logits.
         pixels: How pixels are normalized.
         output: Scale and zero point of what the INT8 files return, logits or scores;
             None without such files.
         head: What follows the logits in the files.
+        labels: Names of the classes; none where they are not known.
     """
 
     name: str
     group: str
-    size: int
+    shape: Shape
     classes: int
     pixels: PixelMap
     output: Affine | None
     head: Head = Head.NONE
+    labels: tuple[str, ...] = ()
+
+    @property
+    def turns(self) -> bool:
+        """Whether its images can be turned: they are square."""
+        return self.shape[1] == self.shape[2]
 
 
 def find_target(target: str | None, folder: Path) -> Bundle | str:
@@ -90,45 +93,48 @@ def network_of_bundle(bundle: Bundle, name: str) -> Network:
 
     Raises:
         BundleError: an entry is missing or has an impossible value.
-        UnsupportedError: the images are not square, or not RGB.
     """
     manifest = read_manifest(bundle)
     image, group = manifest.input, manifest.group
     if group == NO_GROUP:
         group = CONVENTIONAL
     pixels = PixelMap(image.pixel_scale, image.pixel_zero)
-    head, shape = Head(manifest.contract.head), image.shape
+    head = Head(manifest.contract.head)
     output = None
     if manifest.quantization is not None:
         told = manifest.quantization.output
         # Files with a head return scores, which have a meaning of their own.
         logits = Affine(told.scale, told.zero_point)
         output = logits if head is Head.NONE else SCORES
-    _check_shape(name, shape)
-    return Network(name, group, shape[1], manifest.classes, pixels, output, head)
+    channels, height, width = image.shape
+    shape = (channels, height, width)
+    return Network(
+        name,
+        group,
+        shape,
+        manifest.classes,
+        pixels,
+        output,
+        head,
+        tuple(manifest.contract.labels),
+    )
 
 
 def network_of_checkpoint(checkpoint: Checkpoint) -> Network:
-    """Read a checkpoint's model spec.
-
-    Raises:
-        UnsupportedError: the images are not RGB.
-    """
+    """Read a checkpoint's model spec."""
     spec = checkpoint.spec
-    _check_shape(
-        checkpoint.source, [spec.in_channels, spec.input_size, spec.input_size]
-    )
     return Network(
         checkpoint.source,
         spec.group,
-        spec.input_size,
+        (spec.in_channels, spec.input_size, spec.input_size),
         spec.num_classes,
         PixelMap(),
         None,
+        labels=labels_of(checkpoint.source, checkpoint.training, spec.num_classes),
     )
 
 
-def checkpoint_of(bundle: Bundle, purpose: str = "--runtime torch") -> Checkpoint:
+def checkpoint_of(bundle: Bundle, purpose: str = "--runtime torch") -> Path:
     """The checkpoint that a bundle was made from.
 
     Args:
@@ -146,116 +152,14 @@ def checkpoint_of(bundle: Bundle, purpose: str = "--runtime torch") -> Checkpoin
             f"sha256 ({remedy})"
         )
     try:
-        checkpoint = load_checkpoint(str(origin["source"]))
-    except CheckpointError as error:
+        path = resolve(str(origin["source"]))
+        found = hashlib.sha256(read_bounded(path)).hexdigest()
+    except (CheckpointError, OSError) as error:
         raise BundleError(f"{bundle.path}: {error} ({remedy})") from error
-    if checkpoint.sha256 != origin["sha256"]:
+    if found != origin["sha256"]:
         raise BundleError(
-            f"{bundle.path}: SHA-256 of {origin['source']} is "
-            f"{checkpoint.sha256[:12]}..., the manifest says "
-            f"{str(origin['sha256'])[:12]}...; wanted the file that was exported "
-            f"({remedy})"
+            f"{bundle.path}: SHA-256 of {origin['source']} is {found[:12]}..., the "
+            f"manifest says {str(origin['sha256'])[:12]}...; wanted the file that was "
+            f"exported ({remedy})"
         )
-    return checkpoint
-
-
-def torch_subject(checkpoint: Checkpoint, network: Network, *, threads: int) -> Subject:
-    """The network as it was trained.
-
-    Raises:
-        BundleError: the bundle says that it takes other images or has other classes.
-    """
-    from mobileq.bench.measure import Label, Subject
-    from mobileq.verify.torch_runner import TorchRunner
-
-    spec = checkpoint.spec
-    found = (spec.input_size, spec.num_classes)
-    if found != (network.size, network.classes):
-        raise BundleError(
-            f"{network.name}: takes images of {network.size} px to {network.classes} "
-            f"classes; its checkpoint {checkpoint.source} wants {found[0]} px and has "
-            f"{found[1]} (export again)"
-        )
-    path = resolve(checkpoint.source)
-    label = Label("torch", "eager", "float", threads, path.name, path.stat().st_size)
-    runner = TorchRunner(
-        checkpoint.build(), "torch eager", pixels=network.pixels, threads=threads
-    )
-    return Subject(label, runner)
-
-
-def file_subjects(
-    bundle: Bundle,
-    network: Network,
-    runtime: str,
-    *,
-    kernels: Sequence[str],
-    threads: int,
-) -> Iterator[Subject]:
-    """Runners of a bundle's files for one of `FILE_RUNTIMES`.
-
-    Args:
-        bundle: Where the files are.
-        network: What the manifest says.
-        runtime: `tflite` or `onnx`.
-        kernels: Sets of TFLite's kernels.
-        threads: Of one inference.
-
-    Raises:
-        BundleError: the bundle has no file for this runtime, or a damaged one.
-    """
-    from mobileq.bench.measure import Label, Subject
-
-    make, sets = _maker(runtime, kernels, network.pixels, threads)
-    names = {p: f"model.{p}.{runtime}" for p in PRECISIONS}
-    present = [p for p in PRECISIONS if names[p] in bundle.manifest["files"]]
-    for precision in present or PRECISIONS[:1]:
-        data = bundle.read(names[precision])
-        if precision == "int8" and network.output is None:
-            raise BundleError(
-                f"{bundle.path}: the manifest has no quantization of the output; "
-                f"wanted scale and zero_point (export again)"
-            )
-        for kernel in sets:
-            label = Label(
-                runtime, kernel, precision, threads, names[precision], len(data)
-            )
-            dequantize = network.output if precision == "int8" else None
-            runner: Runner = make(data, kernel)
-            if network.head is not Head.NONE:
-                # Everything is measured on logits, which such files keep inside.
-                runner = Unheaded(runner, network.head, dequantize)
-                dequantize = None
-            yield Subject(label, runner, dequantize)
-
-
-def _maker(
-    runtime: str, kernels: Sequence[str], pixels: PixelMap, threads: int
-) -> tuple[Callable[[bytes, str], Any], Sequence[str]]:
-    """What makes a runner from a file and a set of kernels, and the sets."""
-    if runtime == "onnx":
-        from mobileq_onnx.runner import OnnxRunner
-
-        def onnx(data: bytes, kernel: str) -> OnnxRunner:
-            return OnnxRunner(data, threads=threads, pixels=pixels)
-
-        return onnx, ("cpu",)
-    from mobileq_tflite.runner import TfliteRunner
-
-    def tflite(data: bytes, kernel: Any) -> TfliteRunner:
-        return TfliteRunner(data, kernels=kernel, threads=threads, pixels=pixels)
-
-    return tflite, kernels
-
-
-def _check_shape(name: str, shape: Sequence[int]) -> None:
-    """Check that a network takes square RGB images.
-
-    Raises:
-        UnsupportedError: it does not.
-    """
-    if len(shape) != 3 or shape[0] != 3 or shape[1] != shape[2]:
-        raise UnsupportedError(
-            f"{name}: the input is {tuple(shape)} (channels, height, width); wanted "
-            f"three channels and a square for 'mobileq bench'"
-        )
+    return path

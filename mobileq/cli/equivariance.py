@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from mobileq.bench.circle import Entrant
     from mobileq.bench.circle_report import CircleReport
     from mobileq.bundle import Bundle
+    from mobileq.graph.base import Shape
 
-    Pixels = Callable[[int], tuple[NDArray[np.uint8], str]]
+    Pixels = Callable[[Shape], tuple[NDArray[np.uint8], str]]
 
 SHIPPED = ("pcam-equivariant", "pcam-conventional")
 
@@ -101,8 +102,8 @@ def equivariance(
     found = [find_target(name, Path.cwd()) for name in names]
     patches = None if data is None else open_split(data, split)
 
-    def pixels_of(size: int) -> tuple[NDArray[np.uint8], str]:
-        return images_of(size, patches, images, f"{data}, {split}")
+    def pixels_of(shape: Shape) -> tuple[NDArray[np.uint8], str]:
+        return images_of(shape, patches, images, f"{data}, {split}")
 
     report = _measure(
         found, chosen, sets, angles, pixels_of, threads=threads, per_layer=per_layer
@@ -129,7 +130,7 @@ def _measure(
     """
     from mobileq.bench.circle import measure_circle
     from mobileq.bench.circle_report import CircleReport
-    from mobileq.bench.report import this_machine
+    from mobileq.bench.machine import this_machine
     from mobileq.cli.equivariance_layers import measure_layers
     from mobileq.cli.output import console
 
@@ -137,9 +138,9 @@ def _measure(
         entrants: list[Entrant] = []
         for one in found:
             entrants += _entrants(one, runtimes, kernels, threads, status.update)
-        sizes = dict.fromkeys(entrant.size for entrant in entrants)
-        given = {size: pixels_of(size) for size in sizes}
-        images = {size: pixels for size, (pixels, _) in given.items()}
+        shapes = dict.fromkeys(entrant.shape for entrant in entrants)
+        given = {shape: pixels_of(shape) for shape in shapes}
+        images = {shape: pixels for shape, (pixels, _) in given.items()}
         # Layers first: what is wrong with a bundle is found before minutes have passed.
         results = [
             measure_layers(one, images, progress=status.update)
@@ -171,7 +172,7 @@ def _entrants(
         found, runtimes, kernels, threads=threads, report=report
     )
     return [
-        Entrant(network.name, network.group, network.size, subject)
+        Entrant(network.name, network.group, network.shape, subject)
         for subject in subjects
     ]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from mobileq.bench.layer_report import LayerErrors
     from mobileq.bench.layers import Pair
+    from mobileq.graph.base import Shape
     from mobileq.graph.graph import Graph
     from mobileq.quant.affine import Affine
     from mobileq.recipe import Recipe
@@ -31,7 +32,7 @@ another recipe changes scales by percents."""
 
 def measure_layers(
     found: Bundle | str,
-    images: Mapping[int, NDArray[np.uint8]],
+    images: Mapping[Shape, NDArray[np.uint8]],
     *,
     progress: Callable[[str], None],
 ) -> LayerErrors | str:
@@ -39,7 +40,7 @@ def measure_layers(
 
     Args:
         found: A bundle, or a checkpoint's path or name.
-        images: (N, S, S, 3) pixels by size S; at most `MOST_IMAGES` are used.
+        images: (N, S, S, C) pixels by (C, S, S); at most `MOST_IMAGES` are used.
         progress: Told what is going on.
 
     Returns:
@@ -66,7 +67,7 @@ def measure_layers(
         graph, recipe = _collapsed(found), Recipe()
     progress(f"{name}: quantizing again, for its tensors")
     pair = _pair(graph, recipe, found if isinstance(found, Bundle) else None)
-    pixels = images[graph.input.shape[1]]
+    pixels = images[graph.input.shape]
     chosen = pixels[:: max(1, -(-len(pixels) // MOST_IMAGES))]
     return layer_errors(pair, chosen, network=name, progress=progress)
 
@@ -82,7 +83,7 @@ def _graph_of(bundle: Bundle) -> Graph:
     from mobileq.deploy.export import GRAPH
 
     if GRAPH not in bundle.manifest["files"]:
-        return _collapsed(checkpoint_of(bundle, "--per-layer").source)
+        return _collapsed(str(checkpoint_of(bundle, "--per-layer")))
     bundle.read(GRAPH)  # checks its hash
     return load_collapsed(bundle.path / GRAPH).graph
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mobileq.bench.report import this_machine
+from mobileq.bench.machine import this_machine
 from mobileq.data.archives import SPLITS
 from mobileq.data.source import open_split
 from mobileq.errors import InputError

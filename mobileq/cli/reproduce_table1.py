@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobileq.bench.measure import Subject
-from mobileq.bench.report import this_machine
+from mobileq.bench.machine import this_machine
+from mobileq.bench.subject import Subject
 from mobileq.bundle import Bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint
-from mobileq.cli.bench_target import file_subjects, network_of_bundle
+from mobileq.cli.bench_candidates import (
+    Choice,
+    all_kernels,
+    candidates_of,
+    subjects_of,
+)
+from mobileq.cli.bench_target import network_of_bundle
 from mobileq.data.patches import Patches
-from mobileq.data.pcam import Split
 from mobileq.data.source import open_split
+from mobileq.data.splits import Split
 from mobileq.models.spec import ModelSpec
 from mobileq.reproduce import table1
 from mobileq.reproduce.origin import Origin
@@ -125,15 +131,9 @@ def _measured(
 
     def opened(bundle: Bundle) -> Sequence[Subject]:
         network = network_of_bundle(bundle, str(bundle.path))
-        return tuple(
-            file_subjects(
-                bundle,
-                network,
-                request.runtime,
-                kernels=(request.kernels,),
-                threads=threads,
-            )
-        )
+        sets = all_kernels((request.kernels,))
+        choice = Choice((request.runtime,), sets, (threads,))
+        return subjects_of(candidates_of(bundle, network, choice))
 
     size = networks[NETWORKS[0]].spec.input_size
     files, pairs = table1.measure_files(

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from conftest import Cli
+from conftest import SOURCE_ROOTS, Cli
+from mobileq.bench.result import schema
+from mobileq.bench.spec import KERNELS
+from mobileq.bench.subject import Candidate
 from mobileq.bundle import MANIFEST, open_bundle, write_bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mobileq.cli.bench_target import (
-    checkpoint_of,
-    file_subjects,
-    find_target,
-    network_of_bundle,
-    torch_subject,
-)
-from mobileq.errors import BundleError, CheckpointError, UnsupportedError
+from mobileq.cli import bench_candidates
+from mobileq.cli.bench_candidates import Choice, candidates_of
+from mobileq.cli.bench_target import find_target, network_of_bundle
+from mobileq.errors import BundleError, CheckpointError, InputError
 from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from support.handmade import handmade_graph, handmade_spec
 from support.manifests import sound
+from support.user_code import CODE
 
+IMAGE = {"pixel_scale": 1, "pixel_zero": 0}
 SPEC = ModelSpec(group="C4", width=0.1, input_size=31, reduced_strides=2)
 
 
@@ -72,6 +81,7 @@ def bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         checkpoint={
             "source": str(checkpoint),
             "sha256": load_checkpoint(checkpoint).sha256,
+            "spec": SPEC.to_dict(),
         },
     )
     write_bundle(path, files, manifest)
@@ -88,58 +98,189 @@ def altered(bundle: Path, target: Path, **changes: Any) -> Path:
     return target
 
 
-def test_bench_measures_the_bundle_that_lies_here(bundle: Path, cli: Cli) -> None:
-    """Without a target: the only bundle of the directory, on every runtime."""
-    runtimes = [f"--runtime={name}" for name in ("tflite", "onnx", "torch")]
-    kernels = [f"--kernels={name}" for name in ("xnnpack", "reference")]
-    small = ["--data=synthetic", "--limit=6", "--images=3", "--runs=5"]
-    done = cli(
-        ["bench", *runtimes, *kernels, *small, "--json=out.json"], cwd=bundle.parent
-    )
+QUICK = ["--images=3", "--runs=5", "--seconds=0", "--batch=4"]
+
+
+@pytest.mark.slow
+def test_everything_is_measured_kept_and_resumed(bundle: Path, cli: Cli) -> None:
+    """The only bundle of the directory, on every runtime; a second run measures none.
+
+    Times that are equal to the last digit were not measured twice.
+    """
+    out = bundle.parent / "out"
+    command = ["bench", "--data=synthetic", "--limit=6", *QUICK, "--threads=1,2"]
+    command += ["--profile", f"--out={out}"]
+    done = cli(command, cwd=bundle.parent)
     assert done.returncode == 0, done.stderr
     assert "Synthetic tissue says nothing" in done.stdout
-    values = json.loads((bundle.parent / "out.json").read_text())
+    values = json.loads((out / "bench.json").read_text())
+    jsonschema.Draft202012Validator(schema()).validate(values)
     labels = [row["label"] for row in values["rows"]]
-    assert [(n["runtime"], n["precision"], n["kernel"]) for n in labels] == [
-        ("tflite", "float", "xnnpack"),
-        ("tflite", "float", "reference"),
-        ("tflite", "int8", "xnnpack"),
-        ("tflite", "int8", "reference"),
+    assert [(n["runtime"], n["precision"], n["kernel"]) for n in labels[::2]] == [
+        ("torch", "float", "eager"),
+        ("torch", "float", "collapsed"),
         ("onnx", "float", "cpu"),
         ("onnx", "int8", "cpu"),
-        ("torch", "float", "eager"),
+        ("tflite", "float", "xnnpack"),
+        ("tflite", "float", "builtin"),
+        ("tflite", "float", "reference"),
+        ("tflite", "int8", "xnnpack"),
+        ("tflite", "int8", "builtin"),
+        ("tflite", "int8", "reference"),
     ]
-    assert values["group"] == "conventional"
-    for row in values["rows"]:
-        assert row["scores"]["count"] == 6
-        assert row["rotations"]["compared"] == 9
-        assert row["latency"]["runs"] == 5
-        assert row["label"]["file_bytes"] > 0
+    assert [label["threads"] for label in labels] == [1, 2] * 10
+    assert (values["group"], values["data"]) == ("conventional", "synthetic, test")
+    for one, two in zip(values["rows"][::2], values["rows"][1::2], strict=True):
+        assert one["accuracy"]["count"] == 6
+        assert one["rotations"]["compared"] == 9
+        assert len(one["angles"]) == 23
+        assert two["accuracy"] is two["rotations"] is None
+        for row in (one, two):
+            assert row["label"]["file_bytes"] > 0
+            assert row["cost"]["latency"]["runs"] >= 5
+            assert row["cost"]["latency"]["threads"] == row["label"]["threads"]
+            assert row["cost"]["images_per_second"] > 0
+    assert values["rows"][0]["agreement"] is None
+    counts = [row["agreement"]["accuracy"]["count"] for row in values["rows"][2::2]]
+    assert counts == [6] * 9
+    assert (out / "report.html").read_bytes().startswith(b"<!doctype html>")
+
+    refused = cli(command, cwd=bundle.parent)
+    assert refused.returncode == 2
+    assert "bench.json: exists already" in refused.stderr
+    again = cli([*command, "--resume"], cwd=bundle.parent)
+    assert again.returncode == 0, again.stderr
+    later = json.loads((out / "bench.json").read_text())
+    for name in ("measured", "command", "machine"):
+        values.pop(name)
+        later.pop(name)
+    assert later == values
+
+    shown = cli(["report", out, "--out", "both.html"], cwd=bundle.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert b"tflite int8 xnnpack" in (bundle.parent / "both.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_bench_measures_a_checkpoint_without_exporting_it(
     checkpoint: Path, cli: Cli
 ) -> None:
     """On torch alone no file is needed; the trained network turns with its image."""
-    args = ["bench", checkpoint, "--runtime", "torch", "--images", "2", "--runs", "2"]
+    args = ["bench", checkpoint, "--runtime", "torch", "--per-layer", *QUICK]
     done = cli([*args, "--no-angles", "--json", "torch.json"], cwd=checkpoint.parent)
     assert done.returncode == 0, done.stderr
     values = json.loads((checkpoint.parent / "torch.json").read_text())
-    (row,) = values["rows"]
-    assert (values["group"], row["label"]["runtime"]) == ("C4", "torch")
-    # Float rounding, a thousand times below any real asymmetry.
-    assert row["rotations"]["max_relative"] < 1e-3
-    assert row["angles"] == []
+    jsonschema.Draft202012Validator(schema()).validate(values)
+    # In integers a quarter turn changes nothing, in any tensor.
+    assert {tensor["changed_values"] for tensor in values["layers"]["tensors"]} == {0}
+    assert "INT8: a quarter turn changes no value of any tensor." in done.stdout
+    assert values["group"] == "C4"
+    assert [row["label"]["kernel"] for row in values["rows"]] == ["eager", "collapsed"]
+    for row in values["rows"]:
+        # Float rounding, a thousand times below any real asymmetry.
+        assert row["rotations"]["max_relative"] < 1e-3
+        assert row["angles"] == []
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(bundle: Path, tmp_path: Path, cli: Cli) -> None:
+    """What was kept before SIGKILL is used by the next run."""
+    args = ["bench", str(bundle), "--runtime=tflite", "--kernels=xnnpack"]
+    args += ["--kernels=reference", "--data=synthetic", "--limit=9", *QUICK]
+    args += [f"--out={tmp_path / 'out'}"]
+    results = tmp_path / "out" / "results"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS))}
+    command = [sys.executable, "-m", "mobileq.cli.app", *args]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        for _ in range(1200):
+            if process.poll() is not None or [*results.glob("*.logits.json")]:
+                break
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in results.glob("*.logits.json")}
+    assert kept
+    assert not (tmp_path / "out" / "bench.json").exists()
+    done = cli(args)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "measured again" not in done.stdout
+    assert len(json.loads((tmp_path / "out/bench.json").read_text())["rows"]) == 4
+    # Measured again on purpose: everything is new.
+    done = cli([*args, "--overwrite"])
+    assert done.returncode == 0, done.stderr
+    assert all(path.stat().st_mtime_ns > kept[path] for path in kept)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no pseudo-terminals")
+def test_progress_is_shown_on_a_terminal(bundle: Path) -> None:
+    """On standard error; tables stay on stdout."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    args = ["bench", str(bundle), "--runtime=onnx", "--data=synthetic", "--limit=9"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS))}
+    environment |= {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "mobileq.cli.app", *args, *QUICK],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+    ) as process:
+        os.close(theirs)
+        shown = bytearray()
+        # Reading a terminal that nobody holds any more is an error on Linux.
+        with suppress(OSError):
+            while part := os.read(ours, 4096):
+                shown += part
+        out, _ = process.communicate()
+    os.close(ours)
+    assert process.returncode == 0
+    # Ten pictures a second: what takes less may never be seen, a start takes more.
+    assert b"loading model.float.onnx" in shown
+    assert b"loading model" not in out
+    assert b"time of one image" in out
+
+
+def test_conditions_decide_the_exit_code(
+    bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """A condition that holds is a line with both figures, and code 1."""
+    args = ["bench", bundle, "--runtime=onnx", "--no-angles", *QUICK]
+    done = cli([*args, "--json=old.json", "--fail-if", "p50>100000"])
+    assert done.returncode == 0, done.stderr
+    assert "1 condition checked: it does not hold" in done.stdout
+    done = cli([*args, "--baseline=old.json", "--fail-if", "size>+0,changed<+100000"])
+    assert done.returncode == 1
+    assert "--fail-if" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "changed" in done.stdout
 
 
 @pytest.mark.parametrize(
     ("args", "wanted"),
     [
-        (["--runtime", "coreml"], "--runtime is 'coreml'; wanted tflite or onnx"),
+        (
+            ["--runtime", "coreml"],
+            "--runtime is 'coreml'; wanted all or tflite",
+        ),
         (["--kernels", "fast"], "--kernels is 'fast'; wanted xnnpack or builtin"),
         (["--split", "all"], "'all' is not one of 'train', 'valid', 'test'"),
         (["--data", "nowhere"], "nowhere: no such directory"),
         (["--json", "taken.json"], "taken.json: exists already"),
+        (["--report", "taken.json"], "taken.json: exists already"),
+        (["--out", "taken.json"], "taken.json/results: cannot hold results"),
+        (["--threads", "1,0"], "--threads is '1,0'; wanted whole numbers from 1"),
+        (["--threads", "two"], "--threads is 'two'; wanted whole numbers from 1"),
+        (["--baseline", "taken.json"], "--baseline taken.json without --fail-if"),
+        (["--fail-if", "speed>3"], "speed"),
+        (
+            ["--fail-if", "p50>+3", "--baseline", "taken.json"],
+            "taken.json: is no JSON",
+        ),
+        (["--factory", "here:build"], "wanted a model (name the file"),
         (["missing.pt"], "missing.pt: no such file"),
         (["missing.mobileq"], "missing.mobileq/manifest.json: cannot be read"),
     ],
@@ -160,14 +301,18 @@ def test_bad_input_is_one_line(
 @pytest.mark.parametrize(
     ("changes", "wanted"),
     [
-        ({"classes": 3}, "two classes"),
+        ({"classes": 1}, "has 2 classes or more; "),
         ({"input": {"shape": [3, 99, 99], "pixel_scale": 1, "pixel_zero": 0}}, "99x99"),
+        (
+            {"input": {"shape": [1, 31, 31], "pixel_scale": 1, "pixel_zero": 0}},
+            "wanted 1",
+        ),
     ],
 )
 def test_data_that_do_not_fit_are_one_line(
     changes: dict[str, Any], wanted: str, bundle: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    """Another number of classes, or images smaller than the network's input."""
+    """Fewer classes than the data have, larger images, or grey ones."""
     other = altered(bundle, tmp_path / "other.mobileq", **changes)
     done = cli(["bench", other, "--data", "synthetic", "--limit", "4"])
     assert done.returncode == 2
@@ -211,12 +356,11 @@ def test_an_incomplete_manifest_is_named(
         network_of_bundle(other, "other")
 
 
-def test_networks_for_other_images_are_refused(bundle: Path, tmp_path: Path) -> None:
-    """Only square RGB images can be turned here."""
-    image = {"shape": [1, 9, 9], "pixel_scale": 1.0, "pixel_zero": 0}
-    other = open_bundle(altered(bundle, tmp_path / "other.mobileq", input=image))
-    with pytest.raises(UnsupportedError, match=r"the input is \(1, 9, 9\)"):
-        network_of_bundle(other, "other")
+def rows_of(path: Path, **choice: Any) -> list[Candidate]:
+    """What would be measured of a bundle, by default on all runtimes."""
+    bundle = open_bundle(path)
+    chosen = {"runtimes": tuple(KERNELS), "kernels": KERNELS, **choice}
+    return candidates_of(bundle, network_of_bundle(bundle, "net"), Choice(**chosen))
 
 
 def test_a_float_bundle_has_float_rows_only(bundle: Path, tmp_path: Path) -> None:
@@ -224,38 +368,42 @@ def test_a_float_bundle_has_float_rows_only(bundle: Path, tmp_path: Path) -> Non
     files = open_bundle(bundle).manifest["files"]
     kept = {name: files[name] for name in files if "float" in name}
     path = altered(bundle, tmp_path / "f.mobileq", files=kept, quantization=None)
-    other = open_bundle(path)
-    network = network_of_bundle(other, "f")
-    subjects = file_subjects(other, network, "onnx", kernels=(), threads=1)
-    assert [subject.label.precision for subject in subjects] == ["float"]
+    found = rows_of(path, runtimes=("onnx",))
+    assert [candidate.label.precision for candidate in found] == ["float"]
 
 
-def test_a_runtime_without_files_is_refused(bundle: Path, tmp_path: Path) -> None:
-    """The error says which files there are."""
+def test_a_runtime_without_files(bundle: Path, tmp_path: Path) -> None:
+    """Asked for by name it is an error; among all it is a row that says what lacks."""
     files = open_bundle(bundle).manifest["files"]
     kept = {name: files[name] for name in files if name.endswith("onnx")}
-    other = open_bundle(altered(bundle, tmp_path / "o.mobileq", files=kept))
-    network = network_of_bundle(other, "o")
+    path = altered(bundle, tmp_path / "o.mobileq", files=kept)
     with pytest.raises(BundleError, match=r"holds no model\.float\.tflite"):
-        list(file_subjects(other, network, "tflite", kernels=("xnnpack",), threads=1))
+        rows_of(path, runtimes=("tflite",))
+    (row,) = (c for c in rows_of(path, lenient=True) if c.label.runtime == "tflite")
+    assert row.spec is None
+    assert "holds no model.float.tflite" in str(row.unavailable)
 
 
-def test_a_checkpoint_of_another_size_is_refused(
-    bundle: Path, checkpoint: Path, tmp_path: Path
+def test_a_runtime_that_is_not_installed_is_a_row(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A manifest that contradicts the checkpoint is damaged; torch would fail in it."""
-    image = {"shape": [3, 9, 9], "pixel_scale": 1.0, "pixel_zero": 0}
-    other = open_bundle(altered(bundle, tmp_path / "other.mobileq", input=image))
-    network = network_of_bundle(other, "other")
-    with pytest.raises(BundleError, match=r"images of 9 px .* wants 31 px"):
-        torch_subject(checkpoint_of(other), network, threads=1)
+    """Also where it was asked for by name: the row has the line that installs it."""
+    monkeypatch.setattr(
+        bench_candidates,
+        "missing",
+        lambda runtime: "not there (pip install it)" if runtime == "onnx" else None,
+    )
+    found = rows_of(bundle, runtimes=("onnx", "tflite"))
+    assert [c.unavailable for c in found[:2]] == ["not there (pip install it)"] * 2
+    assert all(c.spec is None for c in found[:2])
+    assert all(c.spec is not None for c in found[2:])
 
 
 @pytest.mark.parametrize(
     ("origin", "wanted"),
     [
         (None, "names no checkpoint"),
-        ({"source": "gone.pt", "sha256": "0"}, "gone.pt: no such file"),
+        ({"source": "gone.pt", "sha256": "0" * 64}, "gone.pt: no such file"),
         ({"sha256": "0" * 64}, "the manifest says 000000000000"),
     ],
 )
@@ -270,5 +418,54 @@ def test_torch_needs_the_checkpoint_of_the_bundle(
     changed = origin and {"source": str(checkpoint), **origin}
     path = altered(bundle, tmp_path / "other.mobileq", checkpoint=changed)
     with pytest.raises(BundleError, match=wanted) as caught:
-        checkpoint_of(open_bundle(path))
+        rows_of(path, runtimes=("torch",))
     assert "pass the checkpoint" in str(caught.value)
+
+
+def test_code_is_imported_where_the_user_names_it(
+    bundle: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """A manifest that names a function has no say; the message names the option."""
+    origin = {**open_bundle(bundle).manifest["checkpoint"], "factory": "os:abort"}
+    origin.pop("spec")
+    path = altered(bundle, tmp_path / "own.mobileq", checkpoint=origin)
+    with pytest.raises(InputError, match="--factory os:abort"):
+        rows_of(path, runtimes=("torch",))
+    found = rows_of(path, runtimes=("torch",), factory="nets:build")
+    assert {c.spec and c.spec.factory for c in found} == {"nets:build"}
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_on_pictures_in_folders(tmp_path: Path, cli: Cli) -> None:
+    """Grey images that are not square, three classes, every runtime, own labels."""
+    (tmp_path / "nets.py").write_text(CODE)
+    namespace: dict[str, Any] = {}
+    exec(CODE, namespace)  # the test's own text
+    torch.manual_seed(0)
+    network = namespace["build"]()
+    with torch.no_grad():
+        for _ in range(50):
+            network.train()(torch.rand(16, 1, 9, 13))
+    torch.save(network.state_dict(), tmp_path / "weights.pt")
+    rng = np.random.default_rng(0)
+    for name in ("birch", "elm", "oak"):
+        (tmp_path / "leaves" / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (11, 14), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "leaves" / name / f"{number}.png")
+    args = ["weights.pt", "--factory=nets:build", "--input-shape=1,9,13", *QUICK]
+    done = cli(
+        ["bench", *args, "--data=leaves", "--json=own.json", "--report=own.html"]
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Images of 9x13 pixels are not turned" in done.stdout
+    values = json.loads((tmp_path / "own.json").read_text())
+    assert {row["label"]["runtime"] for row in values["rows"]} == {*KERNELS}
+    for row in values["rows"]:
+        assert row["unavailable"] is None
+        assert row["accuracy"]["count"] == 9
+        assert row["accuracy"]["auc"] is None
+        assert len(row["accuracy"]["confusion"]) == 3
+        assert row["rotations"] is None
+    # INT8 and all kernels agree with torch on what noise is taken for.
+    assert all(r["agreement"]["same_class"]["value"] > 0.5 for r in values["rows"][1:])

@@ -34,7 +34,7 @@ from support.networks import randomize_norms
 SPEC = ModelSpec(group="C8", width=0.1, input_size=31, reduced_strides=2)
 SHAPE = (3, SPEC.input_size, SPEC.input_size)
 CALIBRATED = Recipe(range_method="mse", image_source="calibration").to_dict()
-IMAGES = {31: verification_images(SHAPE, count=2)}
+IMAGES = {SHAPE: verification_images(SHAPE, count=2)}
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,13 @@ from conftest import Cli
 from mobileq.bundle import Bundle, open_bundle
 from mobileq.certify import certify_path
 from mobileq.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mobileq.cli.bench_target import file_subjects, network_of_bundle
+from mobileq.cli.bench_candidates import (
+    Choice,
+    all_kernels,
+    candidates_of,
+    subjects_of,
+)
+from mobileq.cli.bench_target import network_of_bundle
 from mobileq.contract import Contract, Head
 from mobileq.deploy import export_checkpoint
 from mobileq.errors import CheckpointError
@@ -128,9 +134,8 @@ def test_bench_measures_logits_of_files_with_a_head(
     for bundle in (plain, softmax):
         network = network_of_bundle(bundle, "x")
         for runtime in ("onnx", "tflite"):
-            for subject in file_subjects(
-                bundle, network, runtime, kernels=("xnnpack",), threads=1
-            ):
+            choice = Choice((runtime,), all_kernels(("xnnpack",)))
+            for subject in subjects_of(candidates_of(bundle, network, choice)):
                 real = subject.runner.outputs(images)
                 if subject.dequantize is not None:
                     real = subject.dequantize.dequantize(real)

@@ -19,20 +19,7 @@ from mobileq.collapsed import load_collapsed
 from mobileq.deploy.export import GRAPH
 from mobileq.errors import InputError, RecipeError
 from support.networks import random_pixels
-
-CODE = """
-import torch
-
-def build():
-    return torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, stride=2, padding=1, bias=False),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.ReLU(),
-        torch.nn.AdaptiveAvgPool2d(1),
-        torch.nn.Flatten(),
-        torch.nn.Linear(4, 3),
-    )
-"""
+from support.user_code import CODE
 
 
 def _network() -> nn.Module:

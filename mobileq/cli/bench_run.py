@@ -1,0 +1,306 @@
+"""The steps of `mobileq bench`: open, measure, show, write, compare with a baseline."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from mobileq.bench.equivariance import ANGLES
+from mobileq.bench.gate import violations
+from mobileq.bench.machine import this_machine
+from mobileq.bench.measure import Measurement, measure
+from mobileq.bench.plan import Bench, Plan
+from mobileq.bench.report import lines, tables
+from mobileq.bench.result import Result
+from mobileq.bench.subject import Candidate, Labelled
+from mobileq.bundle import Bundle
+from mobileq.cli.bench_candidates import candidates_of
+from mobileq.cli.bench_inputs import (
+    check_data,
+    images_of,
+    opened,
+    write_file,
+    write_json,
+)
+from mobileq.cli.bench_request import Gate, Images, Outputs, Request
+from mobileq.cli.bench_target import Network
+from mobileq.cli.output import console
+from mobileq.contract import read_labels
+from mobileq.data.fingerprint import fingerprint
+from mobileq.data.source import SYNTHETIC, open_split
+from mobileq.errors import NotInstalledError, VerificationError
+
+if TYPE_CHECKING:
+    from mobileq.bench.html import Example
+
+Told = Callable[[str, int, int], None]
+
+
+def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
+    """Measure, show and write what was measured, and compare it with a baseline.
+
+    Raises:
+        MobileqError: bad input, a runtime that fails, or a condition of the gate.
+    """
+    lost: list[str] = []
+    with _progress() as told, outputs.store(lost.append) as store:
+
+        def report(what: str) -> None:
+            told(what, 0, 0)
+
+        with opened(request.target, request.choice.runtimes, report=report) as (
+            bundle,
+            network,
+        ):
+            candidates = candidates_of(bundle, network, request.choice)
+            _require_one(candidates)
+            labelled = _labelled(request.images, network, told)
+            patches = None if labelled is None else labelled.patches
+            pixels, origin = images_of(
+                network.shape, patches, request.images.count, str(request.images.name)
+            )
+            angles = ANGLES if request.angles else ()
+            bench = Bench(
+                Plan(request.cost, angles, request.profile),
+                pixels,
+                store,
+                this_machine(),
+                labelled,
+                told,
+            )
+            begun = datetime.now(UTC)
+            measured = measure(candidates, bench)
+            result = _result(request, network, bench, measured, begun, origin)
+            if request.per_layer:
+                result = _with_layers(result, bundle or network.name, bench)
+            page = None
+            if outputs.wants_page:
+                told("report", 0, 0)
+                page = _page(result, bundle, candidates, bench)
+    _show(result, lost)
+    _write(result, page, outputs)
+    if gate is not None:
+        check(gate, result)
+
+
+@contextmanager
+def _progress() -> Iterator[Told]:
+    """A bar on standard error where that is a terminal; nothing elsewhere."""
+    from rich.console import Console
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+    )
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, transient=True) as progress:
+        progress.disable = not screen.is_terminal
+        task = progress.add_task("starting", total=None, count="")
+
+        def told(what: str, done: int, total: int) -> None:
+            count = f"{done:,}/{total:,}" if total else ""
+            progress.update(task, description=what, completed=done, count=count)
+            # None as an argument of `update` would leave the last total there.
+            progress.tasks[0].total = total or None
+
+        yield told
+
+
+def _require_one(candidates: Sequence[Candidate]) -> None:
+    """Check that something can be measured.
+
+    Raises:
+        NotInstalledError: nothing can.
+    """
+    reasons = dict.fromkeys(c.unavailable for c in candidates if c.spec is None)
+    if len(reasons) and all(candidate.spec is None for candidate in candidates):
+        raise NotInstalledError(f"nothing to measure: {'; '.join(map(str, reasons))}")
+
+
+def _labelled(images: Images, network: Network, told: Told) -> Labelled | None:
+    """The labelled images, if there are any to be.
+
+    Raises:
+        DataError: they are missing, damaged, or do not fit the network.
+    """
+    if images.data is None:
+        return None
+    names = network.labels if images.labels is None else read_labels(images.labels)
+    patches = open_split(
+        images.data,
+        images.split,
+        limit=images.limit,
+        labels=names or None,
+        channels=network.shape[0],
+        resize=min(network.shape[1:]) if images.resize else None,
+    )
+    check_data(network, patches, images.data)
+    checksum = fingerprint(
+        patches, lambda done, n: told(f"reading {images.data}", done, n)
+    )
+    return Labelled(patches, str(images.name), checksum)
+
+
+def _result(
+    request: Request,
+    network: Network,
+    bench: Bench,
+    measured: Measurement,
+    begun: datetime,
+    origin: str,
+) -> Result:
+    """Everything that was found out."""
+    labelled = bench.labelled
+    return Result(
+        target=network.name,
+        group=network.group,
+        classes=network.labels,
+        command=shlex.join(["mobileq", *sys.argv[1:]]),
+        measured=begun.isoformat(timespec="seconds"),
+        machine=bench.machine,
+        noise=measured.noise,
+        images=origin,
+        image_count=len(bench.images),
+        data=None if labelled is None else labelled.name,
+        data_sha256=None if labelled is None else labelled.checksum,
+        rows=measured.rows,
+        notes=(*_caveats(request, bench), *measured.notes),
+    )
+
+
+def _with_layers(result: Result, found: Bundle | str, bench: Bench) -> Result:
+    """A result with the symmetry of every tensor, or a note why there is none.
+
+    Raises:
+        InputError: the network's integers cannot be made again.
+    """
+    from mobileq.cli.equivariance_layers import measure_layers
+
+    height, width, channels = bench.images.shape[1:]
+    if not bench.square:
+        return result
+    errors = measure_layers(
+        found,
+        {(channels, height, width): bench.images},
+        progress=lambda what: bench.progress(what, 0, 0),
+    )
+    if isinstance(errors, str):
+        return replace(result, notes=(*result.notes, errors))
+    return replace(result, layers=errors)
+
+
+def _caveats(request: Request, bench: Bench) -> Iterator[str]:
+    """What to know before these figures are compared with others."""
+    data = request.images.data
+    if data == SYNTHETIC:
+        yield "Synthetic tissue says nothing about accuracy on real tissue."
+    elif data is not None:
+        yield (
+            f"Accuracy holds for the files in {data}; compare it with published PCam "
+            f"figures only if they are the official ones."
+        )
+    if not bench.square:
+        height, width = bench.shape
+        yield f"Images of {height}x{width} pixels are not turned: they are not square."
+    if len(request.choice.threads) > 1:
+        yield (
+            f"Accuracy and symmetry were measured with {request.choice.threads[0]} "
+            f"thread(s) only."
+        )
+
+
+def _page(
+    result: Result,
+    bundle: Bundle | None,
+    candidates: Sequence[Candidate],
+    bench: Bench,
+) -> bytes:
+    """The HTML report."""
+    from mobileq.bench.html import render
+    from mobileq.bench.html.summary import headline
+    from mobileq.cli.bench_page import page_of, turned_examples
+
+    main = headline(result.rows)
+    chosen = next((c for c in candidates if main and c.label == main.label), None)
+    examples: tuple[Example, ...] = ()
+    if chosen is not None and bench.square:
+        patches = None if bench.labelled is None else bench.labelled.patches
+        examples = turned_examples(chosen, bench.images, patches, result.classes)
+    return render(page_of(result, bundle, examples))
+
+
+def _show(result: Result, lost: Sequence[str]) -> None:
+    """Print the tables, and what they hold for."""
+    screen = console()
+    for table in tables(result):
+        screen.print(table)
+    for line in (*lost, *lines(result)):
+        screen.print(line, soft_wrap=True, markup=False)
+
+
+def _write(result: Result, page: bytes | None, outputs: Outputs) -> None:
+    """Write all files, each whole or not at all.
+
+    Raises:
+        CheckpointError: one cannot be written.
+    """
+    screen = console()
+    for path in outputs.json_files:
+        write_json(result.to_dict(), path)
+        screen.print(f"{path}: all figures", soft_wrap=True, markup=False)
+    for path in outputs.reports:
+        assert page is not None
+        write_file(page, path)
+        screen.print(f"{path}: report", soft_wrap=True, markup=False)
+
+
+def check(gate: Gate, result: Result) -> None:
+    """Compare a result with what must not happen.
+
+    Raises:
+        InputError: a condition that no row can answer.
+        VerificationError: one holds.
+    """
+    old = gate.baseline
+    before = None if old is None else old.rows
+    verdict = violations(gate.conditions, result.rows, before)
+    screen = console()
+    notes = list(verdict.notes)
+    if old is not None and str(old.machine) != str(result.machine):
+        notes.append(
+            f"{gate.path} was measured on another machine ({old.machine}): its times "
+            f"and sizes in memory say little here."
+        )
+    if old is not None and old.data_sha256 != result.data_sha256:
+        notes.append(f"{gate.path} was measured on other images.")
+    for line in (*verdict.failures, *notes):
+        screen.print(line, soft_wrap=True, markup=False)
+    if verdict.failures:
+        count = len(verdict.failures)
+        raise VerificationError(
+            f"{count} figure{'' if count == 1 else 's'} of {result.target} "
+            f"fail{'s' if count == 1 else ''} --fail-if; wanted none (the lines above "
+            f"say which)"
+        )
+    count = len(gate.conditions)
+    screen.print(
+        "1 condition checked: it does not hold."
+        if count == 1
+        else f"{count} conditions checked: none of them holds."
+    )
