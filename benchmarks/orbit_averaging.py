@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from mobileq.bench.statistics import compare
 from mobileq.checkpoint import load_checkpoint
 from mobileq.data.patches import ArrayPatches, Patches
 from mobileq.data.pcam import open_pcam
 from mobileq.data.scores import score
 from mobileq.data.transforms import center_crop
-from mobileq.reproduce.statistics import compare
 from mobileq.train.evaluate import predict
 
 NAMES = ("pcam-equivariant", "pcam-conventional")
