@@ -4,24 +4,26 @@
 #   make lint    style, types, import contracts
 #   make fuzz    damaged files of every kind, for some minutes
 #   make test-clients    MediaPipe and onnxruntime-web (npm) on files that we write
-#   make bench   speed and quality figures;  make lock rewrites requirements.lock
+#   make bench   ratios of speed and quality that have goals, in one table
+#   make bench-scripts  every script of benchmarks/;  make lock rewrites the lock
 
 PYTHON ?= python3.11
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo/pcam-equivariant.mobileq
+MEASURED := runs/demo/bench
 CLIENTS := .venv-clients
 # Tests of one file share what they export, so a file stays with one process. Each
 # process may hold torch and several runtimes: about 2 GB.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast test-clients clients fuzz lint format bench lock setup clean
+.PHONY: demo test test-fast test-clients clients fuzz lint format bench bench-scripts lock setup clean
 
 demo: setup
 	@mkdir -p $(dir $(DEMO))
 	$(BIN)/mobileq export pcam-equivariant --int8 --out $(DEMO) --overwrite
-	$(BIN)/mobileq bench $(DEMO) --runtime tflite
+	$(BIN)/mobileq bench $(DEMO) --runtime tflite --out $(MEASURED) --overwrite
 	@printf '\nThe files are in %s:\n' $(DEMO) && ls -l $(DEMO)
 
 test: setup
@@ -61,8 +63,12 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# BENCH="--data DIR --update" also compares accuracies and writes docs/benchmarks.md.
 bench: setup
-	@set -e; for script in benchmarks/*.py; do \
+	$(BIN)/python benchmarks/run_all.py $(BENCH)
+
+bench-scripts: setup
+	@set -e; for script in benchmarks/[!_]*.py; do \
 	    echo "== $$script"; $(BIN)/python "$$script"; \
 	done
 

@@ -24,6 +24,7 @@ import mobileq
 ROOT = Path(__file__).resolve().parents[1]
 ABSENT = {"autograd", "py3nj", "pymanopt", "scikit-learn", "tensorflow"}
 HEAVY = (
+    "PIL",
     "ai_edge_litert",
     "escnn",
     "flatbuffers",
