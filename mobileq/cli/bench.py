@@ -149,6 +149,7 @@ def bench(
     from mobileq.cli.bench_request import Images, Outputs, Request, gate_of
     from mobileq.cli.bench_run import run
     from mobileq.cli.bench_target import find_target
+    from mobileq.cli.output import complain
     from mobileq.errors import InputError
 
     tflite = sets or (None if everything else ("xnnpack",))
@@ -180,7 +181,15 @@ def bench(
         profile=profile,
         per_layer=per_layer,
     )
-    run(request, outputs, gate)
+    try:
+        run(request, outputs, gate)
+    except KeyboardInterrupt:
+        if out is not None:
+            complain(
+                f"interrupted; what was measured is kept in {out}: give the same "
+                f"command to go on"
+            )
+        raise
 
 
 def parsed_threads(text: str) -> tuple[int, ...]:

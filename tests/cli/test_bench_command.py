@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -183,8 +184,11 @@ def test_bench_measures_a_checkpoint_without_exporting_it(
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on(bundle: Path, tmp_path: Path, cli: Cli) -> None:
-    """What was kept before SIGKILL is used by the next run."""
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_goes_on(
+    number: signal.Signals, bundle: Path, tmp_path: Path, cli: Cli
+) -> None:
+    """What was kept before the signal is used by the next run; Ctrl-C says so."""
     args = ["bench", str(bundle), "--runtime=tflite", "--kernels=xnnpack"]
     args += ["--kernels=reference", "--data=synthetic", "--limit=9", *QUICK]
     args += [f"--out={tmp_path / 'out'}"]
@@ -192,14 +196,24 @@ def test_a_killed_run_goes_on(bundle: Path, tmp_path: Path, cli: Cli) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, SOURCE_ROOTS))}
     command = [sys.executable, "-m", "mobileq.cli.app", *args]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         for _ in range(1200):
             if process.poll() is not None or [*results.glob("*.logits.json")]:
                 break
             time.sleep(0.05)
-        process.kill()
-        process.wait()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    if number == signal.SIGINT:
+        assert process.returncode == 130
+        assert err.splitlines() == [
+            f"mobileq: interrupted; what was measured is kept in {tmp_path / 'out'}: "
+            "give the same command to go on"
+        ]
     kept = {path: path.stat().st_mtime_ns for path in results.glob("*.logits.json")}
     assert kept
     assert not (tmp_path / "out" / "bench.json").exists()
