@@ -1,305 +1,239 @@
-"""Conditions that make a benchmark fail, for continuous integration.
+"""The rule behind `mobileq bench --baseline old.json --fail-if "accuracy<-0.2"`.
 
-    accuracy<-0.2     0.2 percentage points below the baseline, or more
-    p50>+10%          more than a tenth above the baseline
-    changed>0         any output changed by a quarter turn, whatever the baseline
+    gate_metrics      figures that a condition can name
+    gate_conditions   the language
+    gate              what conditions say of the rows of a result
 
-A value with a sign is a difference to the baseline's row, one without is a limit on
-the figure itself. `METRICS` has the names and their units.
+A check must be able to fail: what was measured in the baseline and is missing now is a
+failure, and so is a figure that is not finite; what no row can answer is an error.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from mobileq.bench.equivariance import ExactSymmetry
-from mobileq.bench.figures import Accuracy, Cost, Row
-from mobileq.bench.naming import row_names, speed_up
-from mobileq.bench.statistics import Estimate
+from mobileq.bench.figures import Row
+from mobileq.bench.gate_conditions import EXAMPLE, Condition, parse, refused
+from mobileq.bench.gate_metrics import METRICS, figure
 from mobileq.errors import InputError
 
-POINTS = "percentage points"
-_KIB, _MIB = 1024, 1024**2
+__all__ = ["METRICS", "Condition", "Verdict", "parse", "violations"]
 
-Figure = Callable[[Row, Sequence[Row]], float | None]
-"""A figure of a row among those that were measured together; None without."""
+_ROUNDING = 1e-12
+"""Relative: 100 * 0.57 is 56.99999999999999, which is not below 57."""
 
-
-class Metric(NamedTuple):
-    """What a condition may be about: unit (empty for counts), figure, what it is."""
-
-    unit: str
-    figure: Figure
-    meaning: str
-
-
-def _scored(take: Callable[[Accuracy], Estimate | None]) -> Figure:
-    """A share of the accuracy, in percent."""
-
-    def figure(row: Row, rows: Sequence[Row]) -> float | None:
-        found = None if row.accuracy is None else take(row.accuracy)
-        return None if found is None else 100 * found.value
-
-    return figure
-
-
-def _cost(take: Callable[[Cost], float | None]) -> Figure:
-    """A part of the cost."""
-    return lambda row, rows: None if row.cost is None else take(row.cost)
-
-
-def _changed(take: Callable[[Row], ExactSymmetry | None]) -> Figure:
-    """How many outputs change."""
-
-    def figure(row: Row, rows: Sequence[Row]) -> float | None:
-        found = take(row)
-        return None if found is None else found.changed
-
-    return figure
-
-
-def _agreement(row: Row, rows: Sequence[Row]) -> float | None:
-    """Same class as the float network, in percent."""
-    return None if row.agreement is None else 100 * row.agreement.same_class.value
-
-
-def _angle(row: Row, rows: Sequence[Row]) -> float | None:
-    """Mean relative error where the image is resampled, in percent."""
-    off = [angle.mean for angle in row.angles if not angle.on_grid]
-    return 100 * sum(off) / len(off) if off else None
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric(POINTS, _scored(lambda a: a.accuracy), "correct predictions"),
-    "auc": Metric(POINTS, _scored(lambda a: a.auc), "area under the ROC curve"),
-    "sensitivity": Metric(
-        POINTS, _scored(lambda a: a.sensitivity), "share of class 1 that is found"
-    ),
-    "specificity": Metric(
-        POINTS, _scored(lambda a: a.specificity), "share of class 0 that is left alone"
-    ),
-    "f1": Metric(POINTS, _scored(lambda a: a.f1), "F1 score"),
-    "calibration": Metric(
-        POINTS, _scored(lambda a: a.calibration_error), "expected calibration error"
-    ),
-    "agreement": Metric(POINTS, _agreement, "same class as the float network"),
-    "p50": Metric("ms", _cost(lambda c: c.latency.median_ms), "median latency"),
-    "p90": Metric("ms", _cost(lambda c: c.latency.p90_ms), "90th percentile"),
-    "p99": Metric("ms", _cost(lambda c: c.latency.p99_ms), "99th percentile"),
-    "mean": Metric("ms", _cost(lambda c: c.latency.mean_ms), "mean latency"),
-    "first": Metric("ms", _cost(lambda c: c.first_ms), "first inference"),
-    "load": Metric("ms", _cost(lambda c: c.load_ms), "loading the file"),
-    "throughput": Metric(
-        "images/s", _cost(lambda c: c.images_per_second), "many images in one call"
-    ),
-    "memory": Metric(
-        "MiB", _cost(lambda c: c.peak_rss_bytes / _MIB), "peak of the process"
-    ),
-    "size": Metric(
-        "KiB",
-        lambda row, rows: None if row.unavailable else row.label.file_bytes / _KIB,
-        "size of the file",
-    ),
-    "speedup": Metric(
-        "", speed_up, "INT8 over float, same runtime, kernels, threads and run"
-    ),
-    "changed": Metric(
-        "", _changed(lambda row: row.rotations), "outputs changed by quarter turns"
-    ),
-    "mirrored": Metric(
-        "", _changed(lambda row: row.mirrors), "outputs changed by mirroring"
-    ),
-    "angle": Metric(POINTS, _angle, "mean relative error at other angles"),
-}
-
-_CONDITION = re.compile(
-    r"(?P<metric>[a-z0-9]+)\s*(?P<order>[<>])\s*"
-    r"(?P<sign>[+-]?)(?P<number>\d{1,12}(\.\d{1,12})?)\s*(?P<percent>%?)"
-)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What must not hold.
-
-    Attributes:
-        text: As it was written.
-        metric: One of `METRICS`.
-        above: Whether it is larger figures that fail.
-        value: The limit.
-        relative: Whether it is on the difference to the baseline.
-        percent: Whether that difference is taken in percent of the baseline's figure.
-    """
-
-    text: str
-    metric: str
-    above: bool
-    value: float
-    relative: bool
-    percent: bool
-
-    def holds(self, new: float, old: float | None) -> bool:
-        """Whether figures fail.
-
-        Args:
-            new: The figure; NaN fails, for it cannot be known to be good.
-            old: Of the baseline, for a relative condition.
-        """
-        found = new
-        if self.relative:
-            assert old is not None
-            found = new - old
-            if self.percent and found:
-                found = 100 * found / abs(old) if old else math.copysign(math.inf, new)
-        if math.isnan(found):
-            return True
-        return found > self.value if self.above else found < self.value
+_Pair = tuple[Row | None, Row | None]
+"""A row and its counterpart in the baseline; one of them may be missing."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the conditions say.
+    """What conditions found.
 
     Attributes:
-        failures: A sentence for each figure that fails.
-        notes: What was not checked, and why.
+        failures: A sentence for each row and condition that holds.
+        notes: A sentence for each thing that was not compared.
     """
 
     failures: tuple[str, ...]
     notes: tuple[str, ...]
 
-
-def parse(text: str) -> tuple[Condition, ...]:
-    """Read conditions, with commas between.
-
-    Raises:
-        InputError: one of them is none.
-    """
-    return tuple(_parsed(part.strip()) for part in text.split(","))
-
-
-def _parsed(text: str) -> Condition:
-    """Read one.
-
-    Raises:
-        InputError: it is none.
-    """
-    found = _CONDITION.fullmatch(text)
-    if found is None:
-        raise InputError(
-            f"--fail-if: condition {text[:60]!r}; wanted METRIC, < or >, and a number, "
-            f"such as accuracy<-0.2 or p50>+10%"
-        )
-    metric = found["metric"]
-    if metric not in METRICS:
-        raise InputError(
-            f"--fail-if: metric {metric[:60]!r} in {text[:60]!r}; wanted one of "
-            f"{', '.join(METRICS)}"
-        )
-    relative, percent = bool(found["sign"]), bool(found["percent"])
-    if percent and not relative and METRICS[metric].unit != POINTS:
-        raise InputError(
-            f"--fail-if: {text[:60]!r} has no sign, and {metric} is not in percent; "
-            f"wanted + or - (of the baseline) or no % (as it is)"
-        )
-    value = float(found["sign"] + found["number"])
-    return Condition(
-        text, metric, found["order"] == ">", value, relative, percent and relative
-    )
+    @property
+    def passed(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
 
 
 def violations(
     conditions: Sequence[Condition],
     rows: Sequence[Row],
-    baseline: Sequence[Row] | None = None,
+    baseline_rows: Sequence[Row] | None = None,
 ) -> Verdict:
-    """Check all conditions.
+    """Apply conditions to every row.
 
-    A figure that the baseline has and the new rows lack fails: what vanished cannot be
-    known to be good.
+    Rows belong together that have the same runtime, kernel, precision and threads; if
+    several have, those whose files have the same name.
 
     Args:
-        conditions: From `parse`.
-        rows: What was measured.
-        baseline: Rows to compare with; needed for relative conditions.
+        conditions: As `parse` gives them; at least one.
+        rows: Of the result.
+        baseline_rows: Of an earlier result; None if there is none.
 
     Raises:
-        InputError: a relative condition without a baseline, or a condition that no row
-            can answer: it could never fail.
+        InputError: no condition; one needs a baseline and there is none; no row can
+            answer one; or two rows of a result cannot be told apart.
     """
-    failures: list[str] = []
-    notes: dict[str, None] = {}
+    if not conditions:
+        raise InputError(f"no condition; {EXAMPLE}")
     for condition in conditions:
-        if condition.relative and baseline is None:
-            raise InputError(
-                f"--fail-if: {condition.text!r} compares with a baseline; wanted "
-                f"--baseline FILE (an older bench.json)"
+        if condition.relative and baseline_rows is None:
+            raise refused(
+                condition.text,
+                "compares with a baseline, and there is none; wanted an earlier "
+                "result (--baseline), or a limit without + or -",
             )
-        answers = list(_answers(condition, rows, baseline or ()))
-        if all(answer.note for answer in answers):
-            where = " in both results" if answers else ""
-            raise InputError(
-                f"--fail-if: no row has {condition.metric}{where} for "
-                f"{condition.text!r}; wanted a figure that is measured (accuracy needs "
-                f"--data)"
-            )
-        failures += [answer.failure for answer in answers if answer.failure]
-        notes.update(dict.fromkeys(answer.note for answer in answers if answer.note))
+    pairs, notes = _paired(rows, baseline_rows)
+    failures: list[str] = []
+    for condition in conditions:
+        judged = [
+            (pair, _judged(condition, pair, rows, baseline_rows or ()))
+            for pair in pairs
+        ]
+        unanswered = [(pair, why) for pair, (fails, why) in judged if fails is None]
+        if len(unanswered) == len(pairs):
+            raise _unanswerable(condition, len(rows))
+        failures += [sentence for _, (fails, sentence) in judged if fails]
+        missing = [f"{_name(pair)} ({why})" for pair, why in unanswered if why]
+        if missing:
+            notes.append(f"{condition} was not applied to {', '.join(missing)}")
     return Verdict(tuple(failures), tuple(notes))
 
 
-class _Answer(NamedTuple):
-    """Of one row: a failure, or a note, or neither where all is well."""
-
-    failure: str = ""
-    note: str = ""
-
-
-def _answers(
-    condition: Condition, rows: Sequence[Row], baseline: Sequence[Row]
-) -> Iterator[_Answer]:
-    """What each row says to a condition; nothing of rows that it is not about."""
-    metric = METRICS[condition.metric]
-    names = row_names(rows)
-    old = {_key(row): metric.figure(row, baseline) for row in baseline}
-    old_names = dict(zip(map(_key, baseline), row_names(baseline), strict=True))
-    for name, row in zip(names, rows, strict=True):
-        new, before = metric.figure(row, rows), old.pop(_key(row), None)
-        if new is None:
-            if before is not None:
-                yield _vanished(condition, name, row.unavailable)
-        elif condition.relative and before is None:
-            yield _Answer(note=f"{name}: the baseline has no {condition.metric}.")
-        elif condition.holds(new, before):
-            yield _Answer(_sentence(condition, name, new, before))
-        else:
-            yield _Answer()
-    for key, before in old.items():
-        if before is not None:
-            yield _vanished(condition, old_names[key], "it is no row here")
+def _unanswerable(condition: Condition, count: int) -> InputError:
+    """The error that a condition could not fail."""
+    where = "both in a row and in the baseline's" if condition.relative else "in a row"
+    return refused(
+        condition.text,
+        f"none of {count} rows can answer it; wanted {condition.metric} "
+        f"({METRICS[condition.metric].description}) {where} (measure it, or leave "
+        f"the condition out)",
+    )
 
 
-def _key(row: Row) -> tuple[str, str, str, int]:
-    """What rows of two results have in common; a file's bytes may differ."""
+def _paired(
+    rows: Sequence[Row], baseline: Sequence[Row] | None
+) -> tuple[list[_Pair], list[str]]:
+    """Rows with their counterparts, and notes of those that have none."""
+    if baseline is None:
+        return [(row, None) for row in rows], []
+    shared = {key for side in (rows, baseline) for key in _several(side)}
+
+    def full_key(row: Row) -> tuple[object, ...]:
+        key = _key(row)
+        return (*key, row.label.file) if key in shared else key
+
+    for side, name in ((rows, "the result"), (baseline, "the baseline")):
+        for key, count in Counter(map(full_key, side)).items():
+            if count > 1:
+                found = next(row for row in side if full_key(row) == key)
+                raise InputError(
+                    f"{name} has {count} rows {_name((found, None))}; wanted one, to "
+                    f"compare it with (give files different names)"
+                )
+    old = {full_key(row): row for row in baseline}
+    new = {full_key(row): row for row in rows}
+    pairs: list[_Pair] = [(row, old.get(key)) for key, row in new.items()]
+    gone: list[_Pair] = [(None, row) for key, row in old.items() if key not in new]
+    notes = [
+        f"{_name(pair)} is not in the baseline" for pair in pairs if pair[1] is None
+    ]
+    notes += [f"{_name(pair)} is only in the baseline" for pair in gone]
+    return pairs + gone, notes
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    """By which rows of two results belong together."""
     label = row.label
     return label.runtime, label.kernel, label.precision, label.threads
 
 
-def _vanished(condition: Condition, name: str, why: str | None) -> _Answer:
-    """A figure that is there no more."""
-    reason = why or "it was not measured"
-    return _Answer(
-        f"{condition.text}: {name} has no {condition.metric} any more ({reason})"
+def _several(rows: Sequence[Row]) -> list[tuple[object, ...]]:
+    """Keys that more than one row has."""
+    return [key for key, count in Counter(map(_key, rows)).items() if count > 1]
+
+
+def _name(pair: _Pair) -> str:
+    """A row for a sentence, on one line whatever its file is called."""
+    row = pair[0] or pair[1]
+    assert row is not None
+    label = row.label
+    threads = "1 thread" if label.threads == 1 else f"{label.threads} threads"
+    name = f"{label}, {threads}, {label.file}"
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+def _judged(
+    condition: Condition,
+    pair: _Pair,
+    rows: Sequence[Row],
+    baseline: Sequence[Row],
+) -> tuple[bool | None, str]:
+    """Whether a pair fails, None if it cannot tell; and the sentence or the reason."""
+    new = figure(condition.metric, pair[0], rows)
+    old = figure(condition.metric, pair[1], baseline)
+    if new is None:
+        why = _why_missing(pair[0])
+        if old is None:
+            return None, "" if pair[0] is None else why
+        shown = _shown(old, condition)
+        return True, f"{_name(pair)}: {condition.metric} is {why}; baseline {shown}"
+    sentence = f"{_name(pair)}: {condition.metric} is {_shown(new, condition)}"
+    if not math.isfinite(new):
+        return True, f"{sentence}; {condition} wants a finite number"
+    if not condition.relative:
+        fails = _beyond(condition, new, max(abs(new), abs(condition.value)))
+        return fails, f"{sentence}; {_limit(condition)}"
+    if old is None:
+        # A row that the baseline lacks altogether has a note of its own.
+        return None, "" if pair[1] is None else "not measured in the baseline"
+    sentence += f", baseline {_shown(old, condition)}"
+    if not math.isfinite(old):
+        return True, f"{sentence}; {condition} wants finite numbers"
+    change, size = _change(condition, new, old)
+    fails = _beyond(condition, change, size)
+    return fails, f"{sentence}, change {change:+.6g} {_unit(condition)}; " + _limit(
+        condition
     )
 
 
-def _sentence(condition: Condition, name: str, new: float, before: float | None) -> str:
-    """Both figures of a failure."""
-    unit = METRICS[condition.metric].unit
-    unit = " %" if unit == POINTS else f" {unit}" if unit else ""
-    text = f"{condition.text}: {name} has {condition.metric} {new:.5g}{unit}"
-    return text if before is None else f"{text}, the baseline {before:.5g}{unit}"
+def _why_missing(row: Row | None) -> str:
+    """Why a row has no figure."""
+    if row is None:
+        return "missing, since the row is"
+    if row.unavailable is not None:
+        reason = "".join(c if c.isprintable() else " " for c in row.unavailable)
+        return f"missing, since the row is unavailable: {reason}"
+    return "not measured"
+
+
+def _change(condition: Condition, new: float, old: float) -> tuple[float, float]:
+    """Change from the baseline, and the size of what rounding may have disturbed."""
+    difference = new - old
+    if not condition.percent:
+        return difference, max(abs(new), abs(old), abs(condition.value))
+    if old == 0:
+        # Any change from nothing is infinitely large; none is none.
+        return (math.copysign(math.inf, new) if new else 0.0), 0.0
+    ratio = abs(new / old)
+    return 100 * (difference / abs(old)), 100 * max(1.0, ratio)
+
+
+def _beyond(condition: Condition, value: float, size: float) -> bool:
+    """Whether a value is on the failing side, by more than rounding."""
+    distance = value - condition.value
+    if condition.op == "<":
+        distance = -distance
+    return distance > (_ROUNDING * size if math.isfinite(size) else 0.0)
+
+
+def _limit(condition: Condition) -> str:
+    """What a condition says, in words."""
+    side = "below" if condition.op == "<" else "above"
+    sign = "+" if condition.relative else ""
+    return f"{condition} fails {side} {condition.value:{sign}.6g} {_unit(condition)}"
+
+
+def _unit(condition: Condition) -> str:
+    """Unit of a condition's value."""
+    metric = METRICS[condition.metric]
+    if not condition.relative:
+        return metric.unit
+    return "%" if condition.percent else metric.unit_of_difference
+
+
+def _shown(value: float, condition: Condition) -> str:
+    """A figure with its unit."""
+    return f"{value:.6g} {METRICS[condition.metric].unit}"

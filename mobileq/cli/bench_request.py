@@ -168,5 +168,13 @@ def gate_of(fail_if: str | None, baseline: Path | None) -> Gate | None:
                 f"happen (--fail-if 'accuracy<-0.2,p50>+10%')"
             )
         return None
-    found = None if baseline is None else read_result(baseline)
-    return Gate(parse(fail_if), found, baseline)
+    conditions = parse(fail_if)
+    if baseline is None:
+        for condition in conditions:
+            if condition.relative:
+                raise InputError(
+                    f"--fail-if {condition} compares with a baseline; wanted an older "
+                    f"bench.json (--baseline), or a limit without + or -"
+                )
+        return Gate(conditions, None, None)
+    return Gate(conditions, read_result(baseline), baseline)

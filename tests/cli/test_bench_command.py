@@ -289,7 +289,8 @@ def test_conditions_decide_the_exit_code(
         (["--threads", "1,0"], "--threads is '1,0'; wanted whole numbers from 1"),
         (["--threads", "two"], "--threads is 'two'; wanted whole numbers from 1"),
         (["--baseline", "taken.json"], "--baseline taken.json without --fail-if"),
-        (["--fail-if", "speed>3"], "speed"),
+        (["--fail-if", "speed>3"], "'speed' is no metric"),
+        (["--fail-if", "p50>+3"], "--fail-if p50>+3 compares with a baseline"),
         (
             ["--fail-if", "p50>+3", "--baseline", "taken.json"],
             "taken.json: is no JSON",
