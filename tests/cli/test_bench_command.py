@@ -255,7 +255,7 @@ def test_progress_is_shown_on_a_terminal(bundle: Path) -> None:
     # Ten pictures a second: what takes less may never be seen, a start takes more.
     assert b"loading model.float.onnx" in shown
     assert b"loading model" not in out
-    assert b"time of one image" in out
+    assert b"onnx int8 cpu" in out
 
 
 def test_conditions_decide_the_exit_code(
