@@ -1,9 +1,12 @@
 # The only task runner. Every target works from .venv, which holds requirements.lock.
 #   make demo    export the shipped network to INT8, verify it, measure it
 #   make test    every test, with line coverage;  make test-fast leaves out slow ones
-#   make lint    style, types, import contracts
+#   make lint    style, types, import contracts;  make lint-files: Dockerfile, workflows
+#   make dist    wheel and sdist, the same bytes from the same commit
 #   make fuzz    damaged files of every kind, for some minutes
 #   make test-clients    MediaPipe and onnxruntime-web (npm) on files that we write
+#   make test-android    emulated arm64 phones with a real adbd; LiteRT's arm64 kernels
+#   make arm64   the arm64 system that these and `mobileq arm64` need (Debian, Ubuntu)
 #   make bench   ratios of speed and quality that have goals, in one table
 #   make bench-scripts  every script of benchmarks/;  make lock rewrites the lock
 
@@ -13,12 +16,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 DEMO := runs/demo/pcam-equivariant.mobileq
 MEASURED := runs/demo/bench
 CLIENTS := .venv-clients
+LINTERS := .venv-linters
+ARM64 := $(abspath $(or $(MOBILEQ_ARM64_ROOT),runs/arm64))
 # Tests of one file share what they export, so a file stays with one process. Each
 # process may hold torch and several runtimes: about 2 GB.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast test-clients clients fuzz lint format bench bench-scripts lock setup clean
+.PHONY: demo test test-fast test-clients test-android arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
 
 demo: setup
 	@mkdir -p $(dir $(DEMO))
@@ -53,11 +58,36 @@ $(CLIENTS)/installed: tests/clients/requirements.txt
 	    onnxruntime-web@1.30.0
 	@touch $@
 
+test-android: setup arm64
+	MOBILEQ_ARM64_ROOT="$(ARM64)" $(BIN)/python -m pytest tests/android \
+	    tests/runtimes/test_emulated_arm64.py
+
+arm64: setup
+	@mkdir -p "$(ARM64)"
+	PYTHON=$(BIN)/python tools/arm64_root.sh --phone "$(ARM64)"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-files: $(LINTERS)/installed
+	$(LINTERS)/bin/hadolint Dockerfile
+	$(LINTERS)/bin/actionlint .github/workflows/*.yml
+
+$(LINTERS)/installed: tools/lint_requirements.txt
+	$(PYTHON) -m venv --clear $(LINTERS)
+	$(LINTERS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+# A wheel is a zip file, which has times: those of the commit. TAG, if it is given, must
+# name the version that is built.
+dist: setup
+	@if [ -n "$(TAG)" ] && [ "$(TAG)" != "v$$($(BIN)/python -m hatchling version)" ]; then \
+	    echo "TAG is $(TAG); wanted v$$($(BIN)/python -m hatchling version)" >&2; exit 2; fi
+	rm -rf dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
 
 format: setup
 	$(BIN)/ruff check --fix .
@@ -80,6 +110,9 @@ setup: .venv/mobileq-installed
 
 # Each stamp is the last line of its recipe: an interrupted set-up leaves none.
 .venv/lock-installed: requirements.lock
+	@if [ -L .venv ]; then \
+	    echo ".venv is a link; wanted a directory of its own (what it points to would" \
+	        "be emptied: remove the link)" >&2; exit 1; fi
 	@for python in "$(PYTHON)" python3; do \
 	    if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	        2>/dev/null; then exec "$$python" -m venv --clear .venv; fi; \
@@ -97,4 +130,4 @@ setup: .venv/mobileq-installed
 	@touch $@
 
 clean:
-	rm -rf .venv $(CLIENTS) runs/demo
+	rm -rf .venv $(CLIENTS) $(LINTERS) dist runs/demo

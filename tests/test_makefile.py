@@ -140,3 +140,16 @@ def test_wrong_python_is_one_clear_line(project: Path, tmp_path: Path) -> None:
     assert message == "mobileq needs Python 3.11; set PYTHON=/path/to/python3.11"
     assert make_error.startswith("make: ***")
     assert not (project / ".venv").exists()
+
+
+def test_a_link_is_never_emptied(project: Path, tmp_path: Path) -> None:
+    """Making an environment clears its directory, which may be somebody's own."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "precious").touch()
+    (project / ".venv").symlink_to(mine)
+    done, calls = setup(project)
+    assert done.returncode != 0
+    assert ".venv is a link" in done.stderr
+    assert calls == []
+    assert (mine / "precious").exists()

@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Mapping
@@ -174,6 +175,41 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.strip() == "loaded:"
+
+
+def test_builds_are_reproducible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wheel and sdist of one tree are the same bytes, whenever they are built."""
+    builders = [
+        pytest.importorskip("hatchling.builders.wheel").WheelBuilder,
+        pytest.importorskip("hatchling.builders.sdist").SdistBuilder,
+    ]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1767225600")
+    for builder in builders:
+        made = []
+        for turn in ("one", "two"):
+            out = tmp_path / turn
+            (path,) = builder(str(ROOT)).build(
+                directory=str(out), versions=["standard"]
+            )
+            made.append(Path(path).read_bytes())
+        assert made[0] == made[1]
+
+
+def test_the_sdist_can_be_built_from(tmp_path: Path) -> None:
+    """It has what the build and the tests need, and nothing of runs or environments."""
+    sdist = pytest.importorskip("hatchling.builders.sdist")
+    (path,) = sdist.SdistBuilder(str(ROOT)).build(
+        directory=str(tmp_path), versions=["standard"]
+    )
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"pyproject.toml", "requirements.lock", "LICENSE", "Makefile"}
+    assert wanted <= names
+    assert "mobileq/py.typed" in names
+    tops = {name.partition("/")[0] for name in names}
+    assert not tops & {"runs", ".venv", ".venv-clients", "dist", ".mypy_cache"}
 
 
 def test_wheel_holds_every_package_and_its_data(tmp_path: Path) -> None:

@@ -87,11 +87,30 @@ class TfliteRunner:
         """
         interpreter, results = self._interpreter, []
         source, made = self._input["index"], self._output["index"]
-        for image in self._prepared(pixels):
+        for image in self.prepared(pixels):
             interpreter.set_tensor(source, image)
             interpreter.invoke()
             results.append(interpreter.get_tensor(made))
-        found = np.concatenate(results)
+        return self.read(np.concatenate(results))
+
+    @property
+    def source(self) -> tuple[str, tuple[int, ...]]:
+        """Name and shape, (1, H, W, C), of the file's input."""
+        shape = tuple(int(size) for size in self._input["shape"])
+        return str(self._input["name"]), shape
+
+    @property
+    def made(self) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Shape, of one image, and type of what the file returns."""
+        shape = tuple(int(size) for size in self._output["shape"])
+        return shape, np.dtype(self._output["dtype"])
+
+    def read(self, found: NDArray[Any]) -> NDArray[Any]:
+        """Outputs of this runner from what the file returns, wherever it was run.
+
+        Args:
+            found: Of images one after the other, in the file's type and layout.
+        """
         if self._integer and found.dtype == np.uint8:
             found = (found.astype(np.int16) - 128).astype(np.int8)
         elif self._meaning is not None:
@@ -127,7 +146,7 @@ class TfliteRunner:
         observer, found = self._observer, {}
         source = observer.get_input_details()[0]
         watched = observer.get_output_details()
-        prepared = self._prepared(pixels)
+        prepared = self.prepared(pixels)
         collected: dict[str, list[NDArray[Any]]] = {}
         for image in prepared:
             observer.set_tensor(source["index"], image)
@@ -147,7 +166,7 @@ class TfliteRunner:
 
         LiteRT never overwrites an input tensor, so it is set once.
         """
-        (image,) = self._prepared(pixels)
+        (image,) = self.prepared(pixels)
         self._interpreter.set_tensor(self._input["index"], image)
         invoke: Callable[[], None] = self._interpreter.invoke
         return invoke
@@ -161,7 +180,7 @@ class TfliteRunner:
         """
         from mobileq_tflite.profiling import profile
 
-        (image,) = self._prepared(pixels[:1])
+        (image,) = self.prepared(pixels[:1])
         return profile(
             self._model,
             image.tobytes(),
@@ -189,8 +208,10 @@ class TfliteRunner:
                 pending.extend(int(read) for read in operators[index]["inputs"])
         return tuple(operators[index]["op_name"] for index in sorted(needed))
 
-    def _prepared(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
+    def prepared(self, pixels: NDArray[np.uint8]) -> list[NDArray[Any]]:
         """Images of (B, H, W, C), one by one, as the file takes them.
+
+        Each is (1, H, W, C), uint8, int8 or float32.
 
         Raises:
             BundleError: the file is made for images of another size.

@@ -5,6 +5,7 @@
     Operator     time of one operator
     Accuracy     scores on labelled images, with intervals
     Agreement    with the float network, on the same images
+    HostComparison   a device against this machine
     Row          all of it for one label; parts that were not measured are None
 
 Every figure says what it was measured with; times are in milliseconds, sizes in bytes,
@@ -25,13 +26,15 @@ class Label:
     """What a row of the report is about.
 
     Attributes:
-        runtime: `tflite`, `onnx` or `torch`.
-        kernel: Which of the runtime's kernels.
+        runtime: `tflite`, `onnx` or `torch`; `android` and `linux` are TFLite files on
+            phones and boards.
+        kernel: Which of the runtime's kernels, or of a phone's delegates.
         precision: `float` or `int8`.
         threads: Threads of one inference.
         file: Name of the file.
         file_bytes: Its size in bytes.
         sha256: Of the file, in hexadecimal; empty where it is not known.
+        device: Phone or board that it ran on; empty for this machine.
     """
 
     runtime: str
@@ -41,10 +44,12 @@ class Label:
     file: str
     file_bytes: int
     sha256: str = ""
+    device: str = ""
 
     def __str__(self) -> str:
         """For a terminal."""
-        return f"{self.runtime} {self.precision} {self.kernel}"
+        where = f" on {self.device}" if self.device else ""
+        return f"{self.runtime} {self.precision} {self.kernel}{where}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Cost:
 
     Attributes:
         latency: Times of single inferences of one image, after the warm-up.
-        load_ms: From the file's bytes to a runner that is ready; without imports.
+        load_ms: From the file's bytes to a runner that is ready; without imports. None,
+            like the next and like the memory, where a tool of others does not say.
         first_ms: The first inference, which may pack weights and allocate memory.
         warmup_runs: Inferences before any was timed.
         steady: Whether the warm-up ended because times had become stable.
@@ -64,13 +70,13 @@ class Cost:
     """
 
     latency: Latency
-    load_ms: float
-    first_ms: float
+    load_ms: float | None
+    first_ms: float | None
     warmup_runs: int
     steady: bool
     images_per_second: float | None
-    peak_rss_bytes: int
-    model_rss_bytes: int
+    peak_rss_bytes: int | None
+    model_rss_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -136,6 +142,26 @@ class Agreement:
 
 
 @dataclass(frozen=True)
+class HostComparison:
+    """What a device answers, against the same file on this machine (XNNPACK).
+
+    Attributes:
+        images: How many were compared.
+        differing: How many of their outputs differ in any bit.
+        largest_step: Largest difference of an integer file, in steps of its output;
+            None of a float file.
+        largest_relative: Largest difference, divided by the largest output.
+        same_class: Share of images that both put into the same class; None of maps.
+    """
+
+    images: int
+    differing: int
+    largest_step: int | None
+    largest_relative: float
+    same_class: float | None
+
+
+@dataclass(frozen=True)
 class Row:
     """Figures of one file on one runtime.
 
@@ -150,6 +176,8 @@ class Row:
         rotations: Outputs under turns of 90, 180 and 270 degrees.
         mirrors: Outputs under the four mirror images.
         angles: Error at other angles; empty if it was not measured.
+        host: Against this machine; None for what ran here.
+        notes: What to know about these figures, such as heat; a line each.
     """
 
     label: Label
@@ -161,3 +189,5 @@ class Row:
     rotations: ExactSymmetry | None = None
     mirrors: ExactSymmetry | None = None
     angles: tuple[AngleError, ...] = ()
+    host: HostComparison | None = None
+    notes: tuple[str, ...] = ()

@@ -137,7 +137,7 @@ def _paired(
 def _key(row: Row) -> tuple[object, ...]:
     """By which rows of two results belong together."""
     label = row.label
-    return label.runtime, label.kernel, label.precision, label.threads
+    return label.device, label.runtime, label.kernel, label.precision, label.threads
 
 
 def _several(rows: Sequence[Row]) -> list[tuple[object, ...]]:

@@ -112,14 +112,15 @@ def _speedup(row: Row, rows: Sequence[Row]) -> float | None:
     label = row.label
     if row.cost is None or label.precision == "float":
         return None
-    wanted = (label.runtime, label.kernel, "float", label.threads)
+    wanted = (label.device, label.runtime, label.kernel, "float", label.threads)
     floats = [
-        other.cost.latency.median_ms
+        other.cost.latency.typical_ms
         for other in rows
         if other.cost is not None
         and other.unavailable is None
         and wanted
         == (
+            other.label.device,
             other.label.runtime,
             other.label.kernel,
             other.label.precision,
@@ -129,7 +130,7 @@ def _speedup(row: Row, rows: Sequence[Row]) -> float | None:
     # Of several float files, nothing says which one this file was made from.
     if len(floats) != 1:
         return None
-    median = row.cost.latency.median_ms
+    median = row.cost.latency.typical_ms
     return floats[0] / median if median else math.nan
 
 
@@ -167,7 +168,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "memory": _cost(
             "MiB",
-            lambda cost: cost.peak_rss_bytes / _MIB,
+            lambda cost: cost.peak_rss_bytes and cost.peak_rss_bytes / _MIB,
             "most resident memory of the process",
         ),
         "size": Metric("KiB", _kibibytes, "size of the file"),

@@ -83,6 +83,78 @@ class Machine:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True)
+class Device:
+    """A phone or board that files were run on.
+
+    Attributes:
+        name: Serial number, or user@host.
+        kind: `android` or `linux`.
+        model: Such as `Google Pixel 8`; `unknown` where it does not say.
+        soc: System on a chip.
+        machine: Architecture, such as `aarch64`.
+        system: Such as `Android 14 (SDK 34)`.
+        build: Android's fingerprint of the build; empty on Linux.
+        kernel: Release of the kernel.
+        max_khz: Highest frequency of each core in kHz; 0 where it is not known.
+        flags: Instructions that all cores have and that matter here.
+        governor: How the clock is chosen.
+        memory_bytes: Of the device; 0 where it is not known.
+        tool: What timed the files, with version or hash.
+        state: Battery and heat at the beginning; empty where it does not say.
+    """
+
+    name: str
+    kind: str
+    model: str
+    soc: str
+    machine: str
+    system: str
+    build: str
+    kernel: str
+    max_khz: tuple[int, ...]
+    flags: tuple[str, ...]
+    governor: str
+    memory_bytes: int
+    tool: str
+    state: str
+
+    def __str__(self) -> str:
+        """One line."""
+        parts = (
+            self.model,
+            self.soc,
+            self.system,
+            self.machine,
+            f"kernel {self.kernel}",
+        )
+        known = [part for part in parts if part and UNKNOWN not in part]
+        return f"{self.name}: {', '.join(known)}"
+
+    def facts(self) -> dict[str, str]:
+        """Everything, as text by name; what is not known is left out."""
+        clocks = [khz for khz in self.max_khz if khz]
+        found = {
+            "model": self.model,
+            "system on a chip": self.soc,
+            "system": self.system,
+            "build": self.build,
+            "kernel": self.kernel,
+            "architecture": self.machine,
+            "cores": str(len(self.max_khz)),
+            "highest clocks": ", ".join(
+                f"{clocks.count(khz)} x {khz / 1e6:.2f} GHz"
+                for khz in sorted(set(clocks))
+            ),
+            "instructions": " ".join(self.flags),
+            "frequency governor": self.governor,
+            "memory": f"{self.memory_bytes / 2**30:.1f} GiB" * bool(self.memory_bytes),
+            "timed by": self.tool,
+            "at the beginning": self.state,
+        }
+        return {key: text for key, text in found.items() if text and text != UNKNOWN}
+
+
 def this_machine() -> Machine:
     """The machine and the versions that are running."""
     packages = {}

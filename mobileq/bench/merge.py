@@ -47,6 +47,7 @@ def merged(results: Sequence[Result]) -> Result:
         command=" && ".join(result.command for result in results),
         measured=min(result.measured for result in results),
         noise=next(noisy, first.noise),
+        devices=tuple({one.name: one for r in results for one in r.devices}.values()),
         images=_listed(result.images for result in results),
         image_count=max(result.image_count for result in results),
         data=_listed(result.data for result in results if result.data) or None,

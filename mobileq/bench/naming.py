@@ -48,14 +48,15 @@ def float_of(row: Row, rows: Sequence[Row]) -> Row | None:
         rows: Where to look.
 
     Returns:
-        Of the same runtime, kernel and threads; of several, the one whose file's name
-        begins most alike. None without one.
+        Of the same device, runtime, kernel and threads; of several, the one whose
+        file's name begins most alike. None without one.
     """
     if row.label.precision == "float":
         return None
 
-    def key(one: Row) -> tuple[str, str, int]:
-        return (one.label.runtime, one.label.kernel, one.label.threads)
+    def key(one: Row) -> tuple[str, str, str, int]:
+        label = one.label
+        return (label.device, label.runtime, label.kernel, label.threads)
 
     same = [
         one for one in rows if one.label.precision == "float" and key(one) == key(row)
@@ -78,5 +79,5 @@ def speed_up(row: Row, rows: Sequence[Row]) -> float | None:
     other = float_of(row, rows)
     if other is None or other.cost is None or row.cost is None:
         return None
-    own = row.cost.latency.median_ms
-    return other.cost.latency.median_ms / own if own > 0 else None
+    own = row.cost.latency.typical_ms
+    return other.cost.latency.typical_ms / own if own > 0 else None

@@ -47,6 +47,8 @@ def tables(result: Result) -> list[Table]:
         found.append(_agreement(rows))
     if any(row.rotations for _, row in rows):
         found.append(_symmetry(result, rows))
+    if any(row.host for _, row in rows):
+        found.append(_host(rows))
     if any(row.angles for _, row in rows):
         found.append(_by_angle(rows))
     found += [_operators(name, row) for name, row in rows if row.operators]
@@ -61,7 +63,22 @@ def lines(result: Result) -> list[str]:
         found.append(result.noise.sentence)
     if result.layers is not None:
         found += result.layers.lines()
-    return [*found, *result.notes, f"Measured on {result.machine}."]
+    for name, row in zip(row_names(result.rows), result.rows, strict=True):
+        found += [f"{name}: {note}" for note in row.notes]
+    found += [*result.notes, *_devices(result)]
+    if any(not row.label.device for row in result.rows) or not result.rows:
+        found.append(f"Measured on {result.machine}.")
+    return found
+
+
+def _devices(result: Result) -> list[str]:
+    """Phones and boards, a line or two each."""
+    found = []
+    for device in result.devices:
+        found.append(f"{device}, timed by {device.tool}.")
+        if device.state:
+            found.append(f"{device.name} at the beginning: {device.state}.")
+    return found
 
 
 @dataclass(frozen=True)
@@ -107,9 +124,9 @@ def _times(result: Result, rows: Rows) -> Table:
             times = row.cost.latency
             table.add_row(
                 name,
-                f"{times.median_ms:.3f}",
-                f"{times.p90_ms:.3f}",
-                f"{times.p99_ms:.3f}",
+                number(times.median_ms, ".3f"),
+                number(times.p90_ms, ".3f"),
+                number(times.p99_ms, ".3f"),
                 f"{times.mean_ms:.3f}",
                 f"{times.runs:,}",
                 number(speed_up(row, result.rows), ".2f"),
@@ -127,13 +144,18 @@ def _sizes(result: Result, rows: Rows) -> Table:
             table.add_row(
                 name,
                 f"{row.label.file_bytes / _KIB:,.0f}",
-                f"{cost.load_ms:.1f}",
-                f"{cost.first_ms:.2f}",
-                f"{cost.peak_rss_bytes / _MIB:,.0f}",
-                f"{cost.model_rss_bytes / _MIB:,.1f}",
+                number(cost.load_ms, ".1f"),
+                number(cost.first_ms, ".2f"),
+                number(_mebibytes(cost.peak_rss_bytes), ",.0f"),
+                number(_mebibytes(cost.model_rss_bytes), ",.1f"),
                 number(cost.images_per_second, ",.0f"),
             )
     return table
+
+
+def _mebibytes(size: int | None) -> float | None:
+    """Of bytes, where they are known."""
+    return None if size is None else size / _MIB
 
 
 def _accuracy(rows: Rows, data: str) -> list[Table]:
@@ -223,6 +245,29 @@ def _symmetry(result: Result, rows: Rows) -> Table:
             number(between.mean, ".3f"),
             number(between.changed_predictions, ".1%"),
         )
+    return table
+
+
+def _host(rows: Rows) -> Table:
+    """Devices against this machine."""
+    headers = ("differing", "at most", "relative", "same class")
+    table = empty_table("Outputs of devices against XNNPACK on this machine", headers)
+    table.caption = (
+        "differing: images whose outputs differ in any bit; at most: in steps of an "
+        "integer output; relative: to the largest output\n"
+    )
+    table.caption_justify = "left"
+    for name, row in rows:
+        found = row.host
+        if found is not None:
+            step = "-" if found.largest_step is None else f"{found.largest_step} LSB"
+            table.add_row(
+                name,
+                f"{found.differing}/{found.images}",
+                step,
+                number(found.largest_relative, ".1g"),
+                number(found.same_class, ".1%"),
+            )
     return table
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from mobileq import __version__
 from mobileq.bench.figures import Row
 from mobileq.bench.layer_report import LayerErrors
-from mobileq.bench.machine import Machine
+from mobileq.bench.machine import Device, Machine
 from mobileq.bench.noise import Noise
 from mobileq.bench.plain import from_plain
 from mobileq.bench.tables import plain
@@ -23,7 +23,7 @@ from mobileq.errors import InputError
 from mobileq.reading import read_bounded
 
 FORMAT = "mobileq-bench"
-VERSION = 2
+VERSION = 3
 """Of the JSON; raised when a key changes its meaning or goes."""
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
@@ -53,6 +53,7 @@ class Result:
         notes: What else there is to say, a line each.
         layers: Equivariance errors of every tensor, float and INT8; None if they were
             not measured.
+        devices: Phones and boards that rows are of.
     """
 
     target: str
@@ -69,6 +70,7 @@ class Result:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     layers: LayerErrors | None = None
+    devices: tuple[Device, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -11,11 +11,13 @@ import sys
 import typer
 from typer.exceptions import TyperException
 
+from mobileq.cli.arm64 import arm64
 from mobileq.cli.bench import bench
 from mobileq.cli.certify import certify
 from mobileq.cli.collapse import collapse
 from mobileq.cli.compare import compare
 from mobileq.cli.data import app as data
+from mobileq.cli.doctor import doctor
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.inspect import inspect
@@ -41,10 +43,12 @@ app.command()(collapse)
 app.command()(certify)
 app.command()(verify)
 app.command()(bench)
+app.command()(arm64)
 app.command()(compare)
 app.command()(report)
 app.command()(equivariance)
 app.command()(inspect)
+app.command()(doctor)
 app.command()(models)
 app.add_typer(data)
 app.add_typer(reproduce)

@@ -8,6 +8,19 @@ from typing import Annotated
 import typer
 
 from mobileq.cli.bench_inputs import KERNELS, RUNTIMES, Split, chosen_of
+from mobileq.cli.device_options import (
+    AdbProgram,
+    BenchmarkBinary,
+    CoolDown,
+    Delegate,
+    DevicePackages,
+    DevicePython,
+    Keep,
+    Pin,
+    Serial,
+    Ssh,
+    request_of,
+)
 from mobileq.cli.network_options import (
     Factory,
     InputShape,
@@ -17,7 +30,7 @@ from mobileq.cli.network_options import (
     source_of,
 )
 
-ALL = "all"
+ALL, ANDROID = "all", "android"
 
 
 def bench(
@@ -31,7 +44,8 @@ def bench(
     runtime: Annotated[
         list[str] | None,
         typer.Option(
-            help="all, tflite, onnx or torch; may be repeated. (default: all)"
+            help="all (of this machine), tflite, onnx, torch, or android for phones; "
+            "may be repeated. (default: all; none with --serial or --ssh)"
         ),
     ] = None,
     kernels: Annotated[
@@ -42,8 +56,13 @@ def bench(
         ),
     ] = None,
     threads: Annotated[
-        str, typer.Option(metavar="N,...", help="Of one inference, such as 1,2,4.")
-    ] = "1",
+        str | None,
+        typer.Option(
+            metavar="N,...",
+            help="Of one inference, such as 1,2,4. (default: 1; on phones and boards "
+            "1,2,4)",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -113,6 +132,16 @@ def bench(
             "against the baseline), 'changed>0' (without: as it is)."
         ),
     ] = None,
+    serial: Serial = None,
+    ssh: Ssh = None,
+    delegate: Delegate = None,
+    benchmark_binary: BenchmarkBinary = None,
+    device_python: DevicePython = None,
+    device_packages: DevicePackages = None,
+    adb: AdbProgram = None,
+    cool_down: CoolDown = 5.0,
+    pin: Pin = True,
+    keep: Keep = False,
     factory: Factory = None,
     input_shape: InputShape = None,
     pixel_scale: PixelScale = None,
@@ -133,6 +162,7 @@ def bench(
     """Measure speed, size, accuracy and what turning the image changes.
 
     Every runtime runs in a process of its own, pinned to as many cores as threads.
+    Phones (--runtime android) and boards (--ssh) run the TFLite files themselves.
     """
     if schema:
         from json import dumps
@@ -141,8 +171,29 @@ def bench(
 
         typer.echo(dumps(schema_of_result(), indent=1))
         return
-    named = chosen_of("--runtime", runtime or [ALL], (ALL, *RUNTIMES))
+    wanted = runtime or ([] if ssh or serial else [ALL])
+    named = chosen_of("--runtime", wanted, (ALL, ANDROID, *RUNTIMES))
     everything = ALL in named
+    devices = None
+    phones = ANDROID in named or bool(serial)
+    if phones or ssh:
+        devices = request_of(
+            phones=phones,
+            serials=serial,
+            hosts=ssh,
+            delegates=delegate,
+            threads=parsed_threads(threads or "1,2,4"),
+            adb=adb,
+            binary=benchmark_binary,
+            python=device_python,
+            packages=device_packages,
+            runs=runs,
+            seconds=seconds,
+            cool_down=cool_down,
+            pin=pin,
+            keep=keep,
+        )
+    named = tuple(name for name in named if name != ANDROID)
     sets = chosen_of("--kernels", kernels or [], KERNELS)
     from mobileq.bench.cost import CostPlan
     from mobileq.cli.bench_candidates import Choice, all_kernels
@@ -170,7 +221,7 @@ def bench(
         choice=Choice(
             ("torch", "onnx", "tflite") if everything else named,
             all_kernels(tflite),
-            parsed_threads(threads),
+            parsed_threads(threads or "1"),
             lenient=everything,
             factory=factory,
             trust_pickle=trust_pickle,
@@ -180,6 +231,7 @@ def bench(
         angles=angles,
         profile=profile,
         per_layer=per_layer,
+        devices=devices,
     )
     try:
         run(request, outputs, gate)
@@ -209,8 +261,3 @@ def parsed_threads(text: str) -> tuple[int, ...]:
             f"--threads is {text[:60]!r}; wanted whole numbers from 1, such as 1,2,4"
         )
     return tuple(dict.fromkeys(map(int, known)))
-
-
-def _is_count(text: str) -> bool:
-    """Whether it is a number of threads that a machine may have."""
-    return text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= 4096

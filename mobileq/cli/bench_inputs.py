@@ -158,16 +158,25 @@ def images_of(
     Raises:
         DataError: the patches are smaller.
     """
-    import numpy as np
-
     from mobileq.data.transforms import read_cropped
     from mobileq.verify.images import verification_images
 
     if patches is None:
         return verification_images(shape, count=count), "synthetic tissue"
-    # Spread over all of them: some data sets are sorted by label.
-    rows = np.linspace(0, len(patches) - 1, min(count, len(patches))).astype(np.int64)
+    rows = spread(len(patches), count)
     return read_cropped(patches, rows, (shape[1], shape[2])), data
+
+
+def spread(total: int, count: int) -> NDArray[np.int64]:
+    """Which of many images are turned: some data sets are sorted by label.
+
+    Args:
+        total: Number of images.
+        count: How many of them are wanted, at most.
+    """
+    import numpy as np
+
+    return np.linspace(0, total - 1, min(count, total)).astype(np.int64)
 
 
 def write_json(values: Mapping[str, Any], path: Path) -> None:

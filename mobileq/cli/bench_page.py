@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def page_of(
         image_count=result.image_count,
         data=result.data,
         rows=result.rows,
-        notes=result.notes,
+        notes=(*_row_notes(result), *result.notes),
         examples=tuple(examples),
         ladder=manifest.get("ladder"),
         certificates=manifest.get("certificates"),
@@ -59,7 +59,16 @@ def page_of(
         symmetry=result.layers,
         commands=(result.command,),
         classes=result.classes,
+        devices={device.name: device.facts() for device in result.devices},
     )
+
+
+def _row_notes(result: Result) -> Iterator[str]:
+    """What there is to know about single rows."""
+    from mobileq.bench.naming import row_names
+
+    for name, row in zip(row_names(result.rows), result.rows, strict=True):
+        yield from (f"{name}: {note}" for note in row.notes)
 
 
 def layers_in(bundle: Bundle) -> tuple[Layer, ...]:
@@ -101,6 +110,7 @@ def turned_examples(
     from mobileq.bench.html import Example, Turn
     from mobileq.bench.process import ProcessRunner
     from mobileq.bench.turning import turned
+    from mobileq.cli.bench_inputs import spread
 
     assert candidate.spec is not None
     rows = np.linspace(0, len(images) - 1, min(EXAMPLES, len(images))).astype(int)
@@ -120,9 +130,8 @@ def turned_examples(
                 turns.append(Turn(degrees, png(image), name(best), float(share[best])))
     titles = [f"synthetic tissue {row}" for row in rows]
     if patches is not None:
-        # As `images_of` chose them.
-        spread = np.linspace(0, len(patches) - 1, len(images)).astype(np.int64)[rows]
-        titles = [f"image {i}: {name(int(patches.labels[i]))}" for i in spread]
+        chosen_rows = spread(len(patches), len(images))[rows]
+        titles = [f"image {i}: {name(int(patches.labels[i]))}" for i in chosen_rows]
     return tuple(
         Example(title, tuple(turns)) for title, turns in zip(titles, found, strict=True)
     )

@@ -20,6 +20,7 @@ from mobileq.data.splits import Split
 from mobileq.errors import BundleError, InputError
 
 if TYPE_CHECKING:
+    from mobileq.cli.bench_devices import DeviceRequest
     from mobileq.deploy.sources import Source
 
 JSON, REPORT, RESULTS = "bench.json", "report.html", "results"
@@ -65,6 +66,7 @@ class Request:
         angles: Whether to turn by other than right angles, too.
         profile: Whether to time every operator.
         per_layer: Whether to measure the symmetry of every tensor.
+        devices: Phones and boards; None without any.
     """
 
     target: Bundle | str | Source
@@ -74,6 +76,7 @@ class Request:
     angles: bool
     profile: bool
     per_layer: bool
+    devices: DeviceRequest | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ from mobileq.errors import NotInstalledError, VerificationError
 
 if TYPE_CHECKING:
     from mobileq.bench.html import Example
+    from mobileq.cli.bench_devices import DeviceRequest
+    from mobileq.runtimes.device_rows import DeviceRows
 
 Told = Callable[[str, int, int], None]
 
@@ -61,7 +63,10 @@ def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
         def report(what: str) -> None:
             told(what, 0, 0)
 
-        with opened(request.target, request.choice.runtimes, report=report) as (
+        needed = request.choice.runtimes
+        if request.devices is not None:
+            needed = (*needed, "tflite")
+        with opened(request.target, needed, report=report) as (
             bundle,
             network,
         ):
@@ -82,8 +87,12 @@ def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
                 told,
             )
             begun = datetime.now(UTC)
+            # Devices first: one that is not there is known before minutes go by.
+            far = _on_devices(request.devices, bundle, network, bench)
             measured = measure(candidates, bench)
             result = _result(request, network, bench, measured, begun, origin)
+            if far is not None:
+                result = _with_devices(result, far, bench)
             if request.per_layer:
                 result = _with_layers(result, bundle or network.name, bench)
             page = None
@@ -181,6 +190,41 @@ def _result(
         data_sha256=None if labelled is None else labelled.checksum,
         rows=measured.rows,
         notes=(*_caveats(request, bench), *measured.notes),
+    )
+
+
+def _on_devices(
+    request: DeviceRequest | None,
+    bundle: Bundle | None,
+    network: Network,
+    bench: Bench,
+) -> DeviceRows | None:
+    """What phones and boards give; None if none are asked for.
+
+    Raises:
+        InputError: a device, a tool or a file cannot be used.
+    """
+    if request is None:
+        return None
+    from mobileq.cli.bench_devices import measured_on_devices
+
+    assert bundle is not None  # TFLite files were asked for, too
+    return measured_on_devices(request, bundle, network, bench)
+
+
+def _with_devices(result: Result, found: DeviceRows, bench: Bench) -> Result:
+    """A result with rows of phones and boards."""
+    notes = list(found.notes)
+    if bench.labelled is not None:
+        notes.append(
+            f"Devices were given the {len(bench.images)} images that are turned, and "
+            f"their accuracy is of these."
+        )
+    return replace(
+        result,
+        rows=(*result.rows, *found.rows),
+        devices=found.devices,
+        notes=(*result.notes, *notes),
     )
 
 

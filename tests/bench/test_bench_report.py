@@ -13,7 +13,7 @@ from mobileq.bench.machine import this_machine
 from mobileq.bench.noise import Noise
 from mobileq.bench.report import lines, summary, tables
 from mobileq.bench.result import Result
-from support.bench_page import result_of, row, rows
+from support.bench_page import result_of, row, rows, sparse
 
 
 def printed(result: Result, width: int = 80) -> str:
@@ -94,6 +94,18 @@ def test_summary_leaves_out_multiples_of_90() -> None:
     found = summary(angles)
     assert (found.mean, found.max, found.changed_predictions) == (0.5, 2.0, 0.25)
     assert summary(angles[1:2]).mean is None
+
+
+def test_a_row_without_percentiles() -> None:
+    """Dashes where nothing is known; the speed-up is that of the means."""
+    float_row, int8 = (
+        sparse(row("tflite", "gpu", precision, time, 9))
+        for precision, time in (("float", 3.0), ("int8", 2.0))
+    )
+    times = printed(result_of((float_row, int8))).split("size, loading")[0]
+    (line,) = [line for line in times.splitlines() if line.startswith(" tflite int8")]
+    assert line.split()[3:6] == ["-", "-", "-"]
+    assert line.split()[-1] == "1.50"
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

@@ -24,12 +24,12 @@ from mobileq.bench.html.text import NOTHING, error, percent, shortened
 from mobileq.bench.naming import float_of, row_names, speed_up
 from mobileq.deploy.explain.report import FORMAT, VERSION
 from mobileq.errors import BundleError
-from support.bench_page import examples, layers, page, row, rows
+from support.bench_page import examples, layers, page, row, rows, sparse
 
 HOSTILE = "<script>alert(1)</script>"
 SECTIONS = (
     "summary", "comparison", "scores", "examples", "layers", "symmetry", "costs",
-    "operators", "proof", "machine", "notes", "commands",
+    "operators", "proof", "machine", "devices", "notes", "commands",
 )  # fmt: skip
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -364,3 +364,10 @@ def test_symmetry_of_every_tensor() -> None:
     assert (
         "INT8: a quarter turn is broken first in head (1.23% of its values" in section
     )
+
+
+def test_a_row_without_percentiles_is_drawn() -> None:
+    """A mark at the mean, and dashes in the tables."""
+    found = Elements(render(page(rows=(sparse(rows()[5]),))))
+    assert found.balanced
+    assert "tflite int8 xnnpack" in found.text

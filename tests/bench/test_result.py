@@ -20,7 +20,7 @@ from mobileq.bench.merge import merged
 from mobileq.bench.result import FORMAT, VERSION, Result, read_result, schema
 from mobileq.bench.statistics import Estimate
 from mobileq.errors import InputError
-from support.bench_page import result_of, row, rows
+from support.bench_page import result_of, row, rows, sparse
 
 FULL = result_of(rows())
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +60,8 @@ def test_the_published_schema_describes_what_is_written() -> None:
     validator = jsonschema.Draft202012Validator(published)
     empty = result_of((), None)
     unavailable = result_of((Row(rows()[0].label, unavailable="not installed"),))
-    for result in (FULL, empty, replace(empty, noise=None), unavailable):
+    phone = result_of((sparse(rows()[5]),))
+    for result in (phone, FULL, empty, replace(empty, noise=None), unavailable):
         validator.validate(json.loads(json.dumps(result.to_dict(), allow_nan=False)))
 
 
@@ -87,7 +88,7 @@ def test_every_field_is_described() -> None:
         ("[" * 100_000, "is no JSON"),
         ("[1]", "is no result of mobileq bench"),
         ('{"format": "mobileq-bundle"}', "is no result of mobileq bench"),
-        (f'{{"format": "{FORMAT}", "version": 1}}', "format version 1; wanted 2"),
+        (f'{{"format": "{FORMAT}", "version": 1}}', "format version 1; wanted 3"),
         (f'{{"format": "{FORMAT}", "version": {VERSION}}}', "figures holds"),
         ("\ud800".encode("utf-8", "surrogatepass"), "is no JSON"),
     ],

@@ -33,6 +33,7 @@ from mobileq.models.build import build_model
 from mobileq.models.spec import ModelSpec
 from support.handmade import handmade_graph, handmade_spec
 from support.manifests import sound
+from support.signals import hear_interrupts
 from support.user_code import CODE
 
 IMAGE = {"pixel_scale": 1, "pixel_zero": 0}
@@ -201,6 +202,7 @@ def test_a_killed_run_goes_on(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     ) as process:
         for _ in range(1200):
             if process.poll() is not None or [*results.glob("*.logits.json")]:
@@ -278,7 +280,7 @@ def test_conditions_decide_the_exit_code(
     [
         (
             ["--runtime", "coreml"],
-            "--runtime is 'coreml'; wanted all or tflite",
+            "--runtime is 'coreml'; wanted all or android or tflite",
         ),
         (["--kernels", "fast"], "--kernels is 'fast'; wanted xnnpack or builtin"),
         (["--split", "all"], "'all' is not one of 'train', 'valid', 'test'"),

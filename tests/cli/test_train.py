@@ -20,6 +20,7 @@ from conftest import SOURCE_ROOTS
 from mobileq.checkpoint import load_checkpoint
 from mobileq.cli import app
 from mobileq.train import step as step_module
+from support.signals import hear_interrupts
 from support.small_runs import differences, read_state
 
 SMALL = [
@@ -248,6 +249,7 @@ def test_killed_processes(mobileq: Mobileq, tmp_path: Path) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hear_interrupts,
         )
 
     with start() as process:

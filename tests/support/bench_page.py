@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -11,11 +12,19 @@ import numpy as np
 from PIL import Image
 
 from mobileq.bench.equivariance import AngleError, ExactSymmetry
-from mobileq.bench.figures import Accuracy, Agreement, Cost, Label, Operator, Row
+from mobileq.bench.figures import (
+    Accuracy,
+    Agreement,
+    Cost,
+    HostComparison,
+    Label,
+    Operator,
+    Row,
+)
 from mobileq.bench.html import ChannelRanges, Example, Layer, Page, Turn
 from mobileq.bench.latency import Latency
 from mobileq.bench.layer_report import LayerErrors, TensorError
-from mobileq.bench.machine import this_machine
+from mobileq.bench.machine import Device, this_machine
 from mobileq.bench.noise import Noise
 from mobileq.bench.result import Result
 from mobileq.bench.statistics import (
@@ -63,7 +72,7 @@ def page(**changes: Any) -> Page:
         "images": "tissue patches of the PCam test part",
         "image_count": 64,
         "data": "PCam test part",
-        "rows": rows(),
+        "rows": (*rows(), on_phone(rows()[-2])),
         "notes": (
             "Intervals do not say how another seed would have trained.",
             "The phone was not measured: no device is connected.",
@@ -78,6 +87,7 @@ def page(**changes: Any) -> Page:
             "mobileq compare model.float.tflite model.int8.tflite --threads 1",
         ),
         "classes": CLASSES,
+        "devices": {phone().name: phone().facts()},
     }
     return Page(**{**values, **changes})
 
@@ -157,6 +167,56 @@ def row(
         mirrors=_moved(4, 0),
         angles=_angles(0.104 + 0.006 * integer + median / 1e4),
     )
+
+
+def phone() -> Device:
+    """What is known of a phone."""
+    return Device(
+        name="A1 <b>",
+        kind="android",
+        model="Google Pixel 8",
+        soc="Google Tensor G3",
+        machine="aarch64",
+        system="Android 14 (SDK 34)",
+        build="google/shiba/shiba:14/UQ1A/1:user/release-keys",
+        kernel="5.15.110",
+        max_khz=(1704000, 1704000, 2914000, 0),
+        flags=("asimd", "asimddp"),
+        governor="unknown",
+        memory_bytes=2**33,
+        tool="benchmark_model (SHA-256 0123456789ab...)",
+        state="battery 80 %, charging",
+    )
+
+
+def on_phone(one: Row) -> Row:
+    """A row as it comes from a phone."""
+    found = sparse(one)
+    label = replace(found.label, runtime="android", device=phone().name)
+    step = 1 if label.precision == "int8" else None
+    host = HostComparison(64, 3, step, 0.004, 1.0)
+    return replace(
+        found,
+        label=label,
+        host=host,
+        notes=("thermal status 2: heat lowers the clocks",),
+    )
+
+
+def sparse(one: Row) -> Row:
+    """A row as a phone's tool has it: mean time, and little else."""
+    assert one.cost is not None
+    latency = replace(one.cost.latency, median_ms=None, p90_ms=None, p99_ms=None)
+    cost = replace(
+        one.cost,
+        latency=latency,
+        load_ms=None,
+        first_ms=None,
+        images_per_second=None,
+        peak_rss_bytes=None,
+        model_rss_bytes=None,
+    )
+    return replace(one, cost=cost)
 
 
 def _operators(median: float) -> tuple[Operator, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from mobileq.bench.figures import Row
@@ -61,6 +61,7 @@ class Page:
         layers: What quantization did to each layer, in the order of the network.
         symmetry: Equivariance errors of every tensor.
         commands: What was called, so that it can be called again.
+        devices: Phones and boards: what is known of each, as text by name.
         classes: Names of the classes; numbers stand for those that are missing.
     """
 
@@ -80,3 +81,4 @@ class Page:
     symmetry: LayerErrors | None = None
     commands: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    devices: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

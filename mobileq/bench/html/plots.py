@@ -23,6 +23,7 @@ from mobileq.bench.figures import Row
 from mobileq.bench.html.styles import Style, styles
 from mobileq.bench.html.svg import INK, inline_svg
 from mobileq.bench.html.text import error, milliseconds, percent, shortened
+from mobileq.bench.latency import Latency
 from mobileq.bench.naming import row_names
 
 WIDTH = 4.4
@@ -90,7 +91,7 @@ def tradeoff_plot(rows: Sequence[Row]) -> str | None:
         return None
     told = [
         f"{name}: {percent(row.accuracy.accuracy.value)} at "
-        f"{milliseconds(row.cost.latency.median_ms)} ms"
+        f"{milliseconds(row.cost.latency.typical_ms)} ms"
         for name, row, _ in shown
         if row.cost is not None and row.accuracy is not None
     ]
@@ -102,6 +103,12 @@ def tradeoff_plot(rows: Sequence[Row]) -> str | None:
     )
 
 
+def _marks(times: Latency) -> list[float]:
+    """p50, p90 and p99, as far as they are known."""
+    every = (times.typical_ms, times.p90_ms, times.p99_ms)
+    return [time for time in every if time is not None]
+
+
 def _latency(shown: Sequence[_Named]) -> Figure:
     """A line for each row: a mark at p50, then strokes at p90 and p99."""
     step, below = 0.46, 0.5
@@ -111,10 +118,10 @@ def _latency(shown: Sequence[_Named]) -> Figure:
     for place, (name, row, style) in enumerate(shown):
         assert row.cost is not None
         times = row.cost.latency
-        at = (times.median_ms, times.p90_ms, times.p99_ms)
-        axes.plot(at, [place] * 3, color=style.color, linewidth=1.6)
-        axes.plot(at[1:2], [place], "|", color=style.color, markersize=7)
-        axes.plot(at[2:], [place], "|", color=style.color, markersize=11)
+        at = _marks(times)
+        axes.plot(at, [place] * len(at), color=style.color, linewidth=1.6)
+        for time, size in zip(at[1:], (7, 11), strict=False):
+            axes.plot([time], [place], "|", color=style.color, markersize=size)
         axes.plot(at[:1], [place], **_mark(style))
         axes.annotate(
             name,
@@ -128,8 +135,9 @@ def _latency(shown: Sequence[_Named]) -> Figure:
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     every = [row.cost.latency for _, row, _ in shown if row.cost is not None]
-    lowest, highest = min(t.median_ms for t in every), max(t.p99_ms for t in every)
-    _time_axis(axes, lowest, highest)
+    ends = [time for times in every for time in _marks(times)]
+    highest = max(ends)
+    _time_axis(axes, min(ends), highest)
     if axes.get_xscale() == "linear":
         axes.set_xlim(0, 1.04 * highest or 1.0)
     axes.set_xlabel("ms; mark p50, short stroke p90, long stroke p99")
@@ -202,7 +210,7 @@ def _tradeoff(shown: Sequence[_Named]) -> Figure:
     for _, row, style in shown:
         assert row.cost is not None
         assert row.accuracy is not None
-        found, time = row.accuracy.accuracy, row.cost.latency.median_ms
+        found, time = row.accuracy.accuracy, row.cost.latency.typical_ms
         times.append(time)
         ends = [100 * end for end in (found.low, found.high)]
         axes.plot([time, time], ends, color=style.color, linewidth=1.0, alpha=0.7)

@@ -58,8 +58,14 @@ def headline(rows: Sequence[Row]) -> Row | None:
     integer = [row for row in measured if row.label.precision != "float"] or measured
     timed = [row for row in integer if row.cost is not None]
     if timed:
-        return min(timed, key=lambda row: row.cost.latency.median_ms if row.cost else 0)
+        return min(timed, key=_typical)
     return integer[0] if integer else None
+
+
+def _typical(row: Row) -> float:
+    """Time of one image of a row that was timed."""
+    assert row.cost is not None
+    return row.cost.latency.typical_ms
 
 
 def _speed(row: Row, rows: Sequence[Row], name: str) -> str | None:
@@ -70,13 +76,13 @@ def _speed(row: Row, rows: Sequence[Row], name: str) -> str | None:
     threads = counted(own.threads, "thread")
     what = "The fastest is" if row.label.precision == "float" else "INT8 is fastest as"
     text = (
-        f"{what} {name}: {milliseconds(own.median_ms)} ms for one image (median, "
+        f"{what} {name}: {milliseconds(own.typical_ms)} ms for one image (median, "
         f"{threads})"
     )
     ratio, other = speed_up(row, rows), float_of(row, rows)
     if ratio is None or other is None or other.cost is None:
         return f"{text}."
-    times = milliseconds(other.cost.latency.median_ms)
+    times = milliseconds(other.cost.latency.typical_ms)
     if ratio >= 1:
         return f"{text}, {ratio:.2f} times faster than float ({times} ms)."
     return f"{text}, {1 / ratio:.2f} times slower than float ({times} ms)."

@@ -93,6 +93,7 @@ def comparison(rows: Sequence[Row]) -> Table:
         ("same class as float", _same_class),
         ("changed by turns of 90°", lambda row: _changed(row, "rotations")),
         ("changed by mirroring", lambda row: _changed(row, "mirrors")),
+        *([("unlike this machine", _host)] if any(row.host for row in rows) else []),
     )
     return _table("All files on all runtimes", rows, columns, rows)
 
@@ -254,6 +255,15 @@ def _throughput(cost: Cost) -> Cell | None:
     if cost.images_per_second is None:
         return None
     return Cell(f"{cost.images_per_second:,.0f}")
+
+
+def _host(row: Row) -> Cell | None:
+    """Outputs of a device that are not this machine's."""
+    if row.host is None:
+        return None
+    step = row.host.largest_step
+    detail = "" if step is None else f"at most {step} LSB"
+    return Cell(f"{row.host.differing}/{row.host.images}", detail)
 
 
 def _of_cost(cell: Callable[[Cost], Cell | None]) -> Callable[[Row], Cell | None]:

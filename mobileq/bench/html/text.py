@@ -39,9 +39,9 @@ def shortened(text: str, length: int) -> str:
     return f"{line[: length - 1 - end]}…{line[-end:]}"
 
 
-def milliseconds(value: float) -> str:
+def milliseconds(value: float | None) -> str:
     """A time without its unit, three digits at least."""
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return NOTHING
     digits = 3 if value < 10 else 2 if value < 100 else 1
     return f"{value:,.{digits}f}"
@@ -52,9 +52,9 @@ def kibibytes(value: int) -> str:
     return f"{value / 1024:,.0f}" if value >= 10240 else f"{value / 1024:,.1f}"
 
 
-def mebibytes(value: int) -> str:
+def mebibytes(value: int | None) -> str:
     """A size without its unit."""
-    return f"{value / 2**20:,.0f}"
+    return NOTHING if value is None else f"{value / 2**20:,.0f}"
 
 
 def percent(value: float, digits: int = 2) -> str:
