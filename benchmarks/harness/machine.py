@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mobileq import __version__
-from mobileq.bench.machine import this_machine
+from mobileq.bench.machine import busy_machine
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp")
 """Instructions that decide how fast integers are."""
@@ -20,7 +20,7 @@ BUSY = 0.5
 
 def describe() -> dict[str, Any]:
     """Plain values."""
-    found: dict[str, Any] = asdict(this_machine())
+    found: dict[str, Any] = asdict(busy_machine())
     for name in ("ai-edge-quantizer", "tensorflow-cpu"):
         try:
             found["packages"][name] = metadata.version(name)

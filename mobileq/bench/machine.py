@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -51,7 +51,8 @@ class Machine:
         governor: How the clock is chosen, such as `performance` or `powersave`.
         memory_bytes: Of the machine; 0 where it is not known.
         kernel: Release of the operating system's kernel.
-        load: Load average of the last minute; None where it is not known.
+        load: Load average of the last minute; None where it is not known, or where
+            nothing is timed: figures that do not depend on it are the same every time.
     """
 
     processor: str
@@ -174,8 +175,12 @@ def this_machine() -> Machine:
         governor=_text(_GOVERNOR) or UNKNOWN,
         memory_bytes=_memory(),
         kernel=platform.release() or UNKNOWN,
-        load=load_average(),
     )
+
+
+def busy_machine() -> Machine:
+    """This machine and how busy it is, for figures that are times."""
+    return replace(this_machine(), load=load_average())
 
 
 def processor_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -20,7 +20,7 @@ from rich.progress import (
 
 from mobileq.bench.equivariance import ANGLES
 from mobileq.bench.gate import violations
-from mobileq.bench.machine import this_machine
+from mobileq.bench.machine import busy_machine
 from mobileq.bench.measure import Measurement, measure
 from mobileq.bench.plan import Bench, Plan
 from mobileq.bench.report import lines, tables
@@ -82,7 +82,7 @@ def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
                 Plan(request.cost, angles, request.profile),
                 pixels,
                 store,
-                this_machine(),
+                busy_machine(),
                 labelled,
                 told,
             )

@@ -156,7 +156,7 @@ def values_of(
     from dataclasses import asdict
 
     from mobileq import __version__
-    from mobileq.bench.machine import this_machine
+    from mobileq.bench.machine import busy_machine
     from mobileq.bench.tables import plain
 
     described = [
@@ -179,7 +179,7 @@ def values_of(
             "b": described[1],
             **asdict(found),
             "real": found.real,
-            "machine": asdict(this_machine()),
+            "machine": asdict(busy_machine()),
             "noise": {**asdict(noise), "noisy": noise.noisy},
         }
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mobileq.bench.machine import this_machine
+from mobileq.bench.machine import busy_machine
 from mobileq.bench.subject import Subject
 from mobileq.bundle import Bundle
 from mobileq.checkpoint import Checkpoint, load_checkpoint
@@ -140,7 +140,7 @@ def _measured(
         bundles, opened, splits["test"], input_size=size, display=display
     )
     return Table1Report(
-        machine=this_machine(),
+        machine=busy_machine(),
         origin=Origin.of(request.data, splits),
         preset=None if len(request.given) == len(NETWORKS) else request.preset,
         networks=tuple(
