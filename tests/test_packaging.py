@@ -61,13 +61,16 @@ def pyproject() -> dict[str, Any]:
 
 
 def direct_requirements() -> list[str]:
-    """Return what pyproject.toml asks for: run time, development, build."""
+    """Return what pyproject.toml asks for on this system: with extras, and to build."""
     data = pyproject()
-    return [
+    extras = data["project"]["optional-dependencies"]
+    asked = [
         *data["project"]["dependencies"],
-        *data["project"]["optional-dependencies"]["dev"],
+        *(one for extra in sorted(set(extras) - {"all"}) for one in extras[extra]),
         *data["build-system"]["requires"],
     ]
+    markers = {one: Requirement(one).marker for one in asked}
+    return sorted(one for one, when in markers.items() if not when or when.evaluate())
 
 
 def test_lock_pins_exactly() -> None:

@@ -23,7 +23,7 @@ LOCK = ROOT / "requirements.lock"
 
 # escnn also declares py3nj, pymanopt and autograd, see FORBIDDEN; so it is installed
 # without its dependencies, and those that it does need stand here.
-ESCNN_NEEDS = ("joblib", "lie_learn")
+ESCNN_NEEDS = ("joblib",)
 
 FORBIDDEN = {
     "py3nj": "is built by a Fortran compiler; escnn uses it for SO(3) alone",
@@ -60,7 +60,12 @@ def direct_requirements(pyproject: Path) -> list[str]:
     project = data["project"]
     return [
         *project["dependencies"],
-        *project["optional-dependencies"]["dev"],
+        *(
+            requirement
+            for extra, requirements in project["optional-dependencies"].items()
+            if extra != "all"  # which only names the others
+            for requirement in requirements
+        ),
         *data["build-system"]["requires"],
     ]
 

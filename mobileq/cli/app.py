@@ -28,12 +28,12 @@ from mobileq.cli.reproduce import app as reproduce
 from mobileq.cli.train import train
 from mobileq.cli.verify import verify
 from mobileq.errors import MobileqError
+from mobileq.extras import as_not_installed
 
 app = typer.Typer(
     name="mobileq",
     help="From a trained rotation-equivariant CNN to verified INT8 files on a phone.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -67,6 +67,12 @@ def main() -> None:
     except MobileqError as error:
         complain(str(error))
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        lacking = as_not_installed(error)
+        if lacking is None:
+            raise
+        complain(str(lacking))
+        sys.exit(lacking.exit_code)
     except TyperException as error:
         message = error.format_message()
         if message:  # none where the help was printed instead

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobileq.graph import nodes
 from mobileq.graph.base import Node
@@ -47,7 +48,15 @@ def without_none(hint: Any) -> Any:
     return hint
 
 
-def array_type(hint: Any) -> np.dtype[Any]:
-    """Type of the numbers of an annotated array."""
-    (kind,) = typing.get_args(typing.get_args(hint)[1])
-    return np.dtype(kind)
+def array_type(hint: Any) -> np.dtype[Any] | None:
+    """Type of the numbers of an annotated array; None if it is no array.
+
+    `NDArray[kind]` is `ndarray[shape, dtype[kind]]` up to numpy 2.4, and an alias of
+    that with one argument from 2.5 on.
+    """
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) is typing.get_origin(NDArray[Any]) is not np.ndarray:
+        return np.dtype(arguments[0])
+    if typing.get_origin(hint) is np.ndarray:
+        return np.dtype(typing.get_args(arguments[1])[0])
+    return None

@@ -182,8 +182,8 @@ class _Reader:
         origin = typing.get_origin(wanted)
         if wanted in (bool, int, float, str):
             return _scalar(value, wanted, path)
-        if origin is np.ndarray:
-            return self._array(value, array_type(wanted), path)
+        if (numbers := array_type(wanted)) is not None:
+            return self._array(value, numbers, path)
         if origin is tuple:
             return self._tuple(value, typing.get_args(wanted), path)
         if issubclass(wanted, Enum):

@@ -10,8 +10,8 @@ import importlib.metadata as metadata
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -26,21 +26,29 @@ PATIENCE = 120.0
 PURPOSES = {
     "torch": "training, collapsing",
     "escnn": "training, collapsing",
+    "lie-learn": "training, collapsing",
+    "pooch": "fetching PCam",
+    "requests": "fetching PCam",
+    "urllib3": "fetching PCam",
     "h5py": "PCam's files",
     "onnx": "ONNX files",
     "onnxruntime": "ONNX files",
-    "onnxsim": "ONNX files",
     "ai-edge-litert": "TFLite files",
     "flatbuffers": "TFLite files",
+    "tensorflow": "float TFLite files",
     "tensorflow-cpu": "float TFLite files",
     "matplotlib": "plots, reports",
     "jinja2": "reports",
 }
 """What packages are for; the others are for everything."""
 
+USERS_EXTRAS = ("bench", "onnx", "tflite", "train")
+"""Extras that bring packages for users; the others are for development."""
+
 MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "pillow": "PIL",
+    "lie-learn": "lie_learn",
     "tensorflow-cpu": "tensorflow",
 }
 """Where a module's name is not the package's."""
@@ -88,6 +96,19 @@ class Finding:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class _Wanted:
+    """A package that is asked for.
+
+    Attributes:
+        requirement: With bounds.
+        extras: Those that bring it; none for what is always installed.
+    """
+
+    requirement: Requirement
+    extras: tuple[str, ...] = ()
+
+
 def examine(
     machine: Machine,
     *,
@@ -132,14 +153,22 @@ def _kernels(machine: Machine) -> Iterator[Finding]:
 
 
 def _packages(imports: bool, progress: Callable[[str], None]) -> Iterator[Finding]:
-    """Every package that this one asks for."""
-    for requirement in _requirements():
+    """Every package that this one asks for, and those that an extra brings."""
+    for wanted in _requirements():
+        requirement = wanted.requirement
         progress(requirement.name)
-        yield _package(requirement, imports=imports)
+        found = _package(requirement, imports=imports)
+        if found.state is State.MISSING and wanted.extras:
+            remedy = " or ".join(f"pip install 'mobileq[{e}]'" for e in wanted.extras)
+            found = replace(found, state=State.ABSENT, remedy=remedy)
+        yield found
 
 
-def _requirements() -> list[Requirement]:
-    """What the installed mobileq asks pip for, without extras.
+def _requirements() -> list[_Wanted]:
+    """What the installed mobileq asks pip for, sorted by name.
+
+    An extra's bounds on a package that is always there count if the rest of that extra
+    is installed: numpy 2 is fine without escnn.
 
     Raises:
         NotInstalledError: mobileq itself was not installed by pip.
@@ -151,15 +180,36 @@ def _requirements() -> list[Requirement]:
             "mobileq is not installed, only found on the path; wanted 'pip install "
             "mobileq' (or 'make setup' in its repository)"
         ) from error
-    found = []
+    found = {one.name: _Wanted(one) for one in _asked(lines, "")}
+    always = set(found)
+    for extra in USERS_EXTRAS:
+        asked = list(_asked(lines, extra))
+        others = [one.name for one in asked if one.name not in always]
+        chosen = all(_version(name) is not None for name in others)
+        for one in asked:
+            if one.name not in found:
+                found[one.name] = _Wanted(one, (extra,))
+            elif one.name not in always:
+                known = found[one.name]
+                found[one.name] = replace(known, extras=(*known.extras, extra))
+            elif chosen:
+                found[one.name].requirement.specifier &= one.specifier
+    return [found[name] for name in sorted(found)]
+
+
+def _asked(lines: Sequence[str], extra: str) -> Iterator[Requirement]:
+    """Requirements that hold here with one extra alone, or without any (``)."""
     for line in lines:
         try:
-            requirement = Requirement(line)
+            one = Requirement(line)
         except InvalidRequirement:
             continue
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            found.append(requirement)
-    return found
+        always = one.marker is None or one.marker.evaluate({"extra": ""})
+        if one.marker is not None and extra:
+            if not always and one.marker.evaluate({"extra": extra}):
+                yield one
+        elif always and not extra:
+            yield one
 
 
 def _package(requirement: Requirement, *, imports: bool) -> Finding:

@@ -73,6 +73,32 @@ def test_packages(site: Path) -> None:
     assert found(imports=False)["wreck"].state is State.OK
 
 
+def test_packages_of_extras(site: Path) -> None:
+    """Absent rather than missing; bounds on a common package count with the rest."""
+    requires = (
+        "common>=1",
+        'common<2; extra == "train"',
+        'heavy>=3; extra == "train"',
+        'shared>=1; extra == "bench"',
+        'shared>=1; extra == "train"',
+        'linter; extra == "dev"',
+        "elsewhere>=1; sys_platform == 'amiga'",
+        "elsewhere>=1; sys_platform == 'amiga' and extra == 'train'",
+    )
+    install(site, "mobileq", "1.0", requires)
+    install(site, "common", "2.1")
+    looked = found()
+    assert looked["common"].state is State.OK
+    assert looked["heavy"].state is State.ABSENT
+    assert looked["heavy"].remedy == "pip install 'mobileq[train]'"
+    both = "pip install 'mobileq[bench]' or pip install 'mobileq[train]'"
+    assert looked["shared"].remedy == both
+    assert not looked.keys() & {"linter", "elsewhere"}
+    install(site, "heavy", "3.0")
+    install(site, "shared", "1.0")
+    assert found()["common"].state is State.OLD
+
+
 def test_an_import_that_kills_its_process(site: Path) -> None:
     """It is a finding, and this process goes on."""
     install(site, "mobileq", "1.0", ("killer",))
