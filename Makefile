@@ -3,6 +3,8 @@
 #   make test    every test, with line coverage;  make test-fast leaves out slow ones
 #   make lint    style, types, import contracts;  make lint-files: Dockerfile, workflows
 #   make dist    wheel and sdist, the same bytes from the same commit
+#   make test-dist       both of them, installed where nothing else is
+#   make image   the images runtime and lean;  make image-test runs them and the tests in one
 #   make fuzz    damaged files of every kind, for some minutes
 #   make test-clients    MediaPipe and onnxruntime-web (npm) on files that we write
 #   make test-android    emulated arm64 phones with a real adbd; LiteRT's arm64 kernels
@@ -23,7 +25,7 @@ ARM64 := $(abspath $(or $(MOBILEQ_ARM64_ROOT),runs/arm64))
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast test-clients test-android arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
+.PHONY: demo test test-fast test-clients test-android test-dist image image-test arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
 
 demo: setup
 	@mkdir -p $(dir $(DEMO))
@@ -89,6 +91,19 @@ dist: setup
 	rm -rf dist
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
 
+# DIST_PYTHON is the Python that wheel and sdist are installed for.
+test-dist: dist
+	MOBILEQ_DIST=dist MOBILEQ_DIST_PYTHON="$(DIST_PYTHON)" \
+	    $(BIN)/python -m pytest tests/dist
+
+# With Docker's engine, or as root with buildah: tools/image.sh.
+image:
+	tools/image.sh runtime lean
+
+image-test: setup image
+	tools/image.sh ci
+	MOBILEQ_IMAGES=1 $(BIN)/python -m pytest tests/image
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -114,10 +129,10 @@ setup: .venv/mobileq-installed
 	    echo ".venv is a link; wanted a directory of its own (what it points to would" \
 	        "be emptied: remove the link)" >&2; exit 1; fi
 	@for python in "$(PYTHON)" python3; do \
-	    if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	    if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
 	        2>/dev/null; then exec "$$python" -m venv --clear .venv; fi; \
 	done; \
-	echo "mobileq needs Python 3.11; set PYTHON=/path/to/python3.11" >&2; exit 1
+	echo "mobileq needs Python 3.11 or 3.12; set PYTHON=/path/to/python3.11" >&2; exit 1
 	@echo "Installing requirements.lock into .venv (a few minutes, once) ..."
 # torch goes first and with its dependencies: some of its wheels need CUDA packages,
 # others do not; the versions of everything else are held by the lock.

@@ -137,7 +137,9 @@ def test_wrong_python_is_one_clear_line(project: Path, tmp_path: Path) -> None:
         check=False,
     )
     message, make_error = done.stderr.splitlines()
-    assert message == "mobileq needs Python 3.11; set PYTHON=/path/to/python3.11"
+    assert (
+        message == "mobileq needs Python 3.11 or 3.12; set PYTHON=/path/to/python3.11"
+    )
     assert make_error.startswith("make: ***")
     assert not (project / ".venv").exists()
 

@@ -153,12 +153,12 @@ def _check(path: Path, *, overwrite: bool) -> None:
     """
     if path.exists() and not overwrite:
         raise PhoneError(
-            f"{path}: exists already; wanted another --json (or --overwrite)"
+            f"{path}: exists already; wanted another --json-file (or --overwrite)"
         )
     if not path.parent.is_dir():
         raise PhoneError(
             f"{path}: cannot be written (no directory {path.parent}); wanted one that "
-            f"exists (name another --json)"
+            f"exists (name another --json-file)"
         )
 
 
@@ -206,7 +206,7 @@ def _write(reports: Sequence[Report], path: Path) -> None:
     except OSError as error:
         raise PhoneError(
             f"{path}: cannot be written ({error.strerror}); wanted a directory that "
-            f"can be (name another --json)"
+            f"can be (name another --json-file)"
         ) from error
 
 
@@ -221,6 +221,6 @@ def _parser() -> argparse.ArgumentParser:
         group = parser.add_argument_group(title)
         for name, more, what in options:
             group.add_argument(name, help=what, **more)
-    add("--json", type=Path, help="write all figures to this file")
-    add("--overwrite", action="store_true", help="replace the file of --json")
+    add("--json-file", dest="json", type=Path, help="write all figures to this file")
+    add("--overwrite", action="store_true", help="replace the file of --json-file")
     return parser

@@ -63,7 +63,7 @@ def main() -> None:
     """Run the command line; the exit code is 0, 1 or 2 as `errors` says."""
     try:
         # Not standalone: typer would frame its own complaints over several lines.
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="mobileq")
     except MobileqError as error:
         complain(str(error))
         sys.exit(error.exit_code)

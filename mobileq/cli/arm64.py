@@ -45,7 +45,7 @@ def arm64(
     nothing. Exit code 1 if an INT8 output changes under a motion that is proven.
     """
     from mobileq.bundle import open_bundle
-    from mobileq.cli.output import console
+    from mobileq.cli.output import working
     from mobileq.errors import BundleError
     from mobileq.runtimes.arm64_root import CPUS, find_root
 
@@ -59,7 +59,7 @@ def arm64(
     found = find_root(root)
     proven = {name: _proven(opened, name) for name in names}
     rows: list[EmulatedRow] = []
-    with console().status("starting") as status:
+    with working() as status:
         for name in names:
             rows += _rows(
                 opened,

@@ -117,8 +117,11 @@ def bench(
         ),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file.")
+        Path | None, typer.Option(help="Write all figures to this file.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.")
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report to this file.")
     ] = None,
@@ -213,7 +216,7 @@ def bench(
         target or "", factory, input_shape, pixel_scale, pixel_zero, trust_pickle
     )
     outputs = Outputs(
-        out, json_file, report, resume=resume, overwrite=overwrite
+        out, json_file, report, resume=resume, overwrite=overwrite, printed=as_json
     ).checked()
     gate = gate_of(fail_if, baseline)
     request = Request(

@@ -89,6 +89,8 @@ class Outputs:
         report: File for the HTML report.
         resume: Use parts that still hold, and replace what was made of them.
         overwrite: Measure again, and replace what is there.
+        printed: Print the figures as JSON; whatever else there is to say goes to
+            standard error.
     """
 
     folder: Path | None
@@ -96,6 +98,7 @@ class Outputs:
     report: Path | None
     resume: bool
     overwrite: bool
+    printed: bool = False
 
     @property
     def json_files(self) -> tuple[Path, ...]:

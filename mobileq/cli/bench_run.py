@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     Progress,
@@ -37,7 +38,7 @@ from mobileq.cli.bench_inputs import (
 )
 from mobileq.cli.bench_request import Gate, Images, Outputs, Request
 from mobileq.cli.bench_target import Network
-from mobileq.cli.output import console
+from mobileq.cli.output import console, notes_console, print_json
 from mobileq.contract import read_labels
 from mobileq.data.fingerprint import fingerprint
 from mobileq.data.source import SYNTHETIC, open_split
@@ -99,17 +100,19 @@ def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
             if outputs.wants_page:
                 told("report", 0, 0)
                 page = _page(result, bundle, candidates, bench)
-    _show(result, lost)
-    _write(result, page, outputs)
+    screen = notes_console() if outputs.printed else console()
+    if outputs.printed:
+        print_json(result.to_dict())
+    else:
+        _show(result, lost)
+    _write(result, page, outputs, screen)
     if gate is not None:
-        check(gate, result)
+        check(gate, result, screen)
 
 
 @contextmanager
 def _progress() -> Iterator[Told]:
     """A bar on standard error where that is a terminal; nothing elsewhere."""
-    from rich.console import Console
-
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
@@ -298,13 +301,14 @@ def _show(result: Result, lost: Sequence[str]) -> None:
         screen.print(line, soft_wrap=True, markup=False)
 
 
-def _write(result: Result, page: bytes | None, outputs: Outputs) -> None:
-    """Write all files, each whole or not at all.
+def _write(
+    result: Result, page: bytes | None, outputs: Outputs, screen: Console
+) -> None:
+    """Write all files, each whole or not at all, and name them on `screen`.
 
     Raises:
         CheckpointError: one cannot be written.
     """
-    screen = console()
     for path in outputs.json_files:
         write_json(result.to_dict(), path)
         screen.print(f"{path}: all figures", soft_wrap=True, markup=False)
@@ -314,8 +318,8 @@ def _write(result: Result, page: bytes | None, outputs: Outputs) -> None:
         screen.print(f"{path}: report", soft_wrap=True, markup=False)
 
 
-def check(gate: Gate, result: Result) -> None:
-    """Compare a result with what must not happen.
+def check(gate: Gate, result: Result, screen: Console) -> None:
+    """Compare a result with what must not happen, and say so on `screen`.
 
     Raises:
         InputError: a condition that no row can answer.
@@ -324,7 +328,6 @@ def check(gate: Gate, result: Result) -> None:
     old = gate.baseline
     before = None if old is None else old.rows
     verdict = violations(gate.conditions, result.rows, before)
-    screen = console()
     notes = list(verdict.notes)
     if old is not None and str(old.machine) != str(result.machine):
         notes.append(

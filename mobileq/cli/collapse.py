@@ -42,6 +42,7 @@ def collapse(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the file's path.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Turn a network into a file that is exported without escnn and torch.
 
@@ -49,7 +50,13 @@ def collapse(
     each channel, and no code. 'mobileq export' takes it in place of a checkpoint.
     """
     from mobileq.checkpoint import resolve
-    from mobileq.cli.output import console, load_images, refuse_existing
+    from mobileq.cli.output import (
+        console,
+        load_images,
+        print_json,
+        refuse_existing,
+        working,
+    )
 
     suffix = ".collapsed.safetensors"
     target = out or Path(Path(model).name.removesuffix(Path(model).suffix) + suffix)
@@ -62,7 +69,7 @@ def collapse(
     from mobileq.deploy.collapsing import collapse_checkpoint
 
     screen = console()
-    with screen.status("starting") as status:
+    with working() as status:
         made = collapse_checkpoint(
             source,
             target,
@@ -73,6 +80,18 @@ def collapse(
     if quiet:
         typer.echo(str(target))
         return
+    graph = made.graph
+    if as_json:
+        print_json(
+            {
+                "file": str(target),
+                "bytes": target.stat().st_size,
+                "nodes": len(graph.nodes),
+                "group": str(graph.input.fields.group),
+                "ladder": [dict(rung) for rung in made.ladder],
+            }
+        )
+        return
     for rung in made.ladder:
         screen.print(
             f"{rung['name'].removesuffix(', 1 thread')} against "
@@ -80,7 +99,6 @@ def collapse(
             f"{rung['value']:.2g} of {rung['limit']:g}, ok",
             soft_wrap=True,
         )
-    graph = made.graph
     screen.print(
         f"{target}  {target.stat().st_size:,} bytes, {len(graph.nodes)} nodes, group "
         f"{graph.input.fields.group}",

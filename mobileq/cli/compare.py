@@ -55,10 +55,11 @@ def compare(
         float, typer.Option(min=0.01, help="Of inference in each round.")
     ] = 1.0,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file.")
+        Path | None, typer.Option(help="Write all figures to this file.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace an existing --json.")
+        bool, typer.Option("--overwrite", help="Replace an existing --json-file.")
     ] = False,
 ) -> None:
     """Compare the speed of two files, in turns, by the ratio of their times.
@@ -70,14 +71,19 @@ def compare(
     from mobileq.bench.paired import PairedPlan
     from mobileq.bench.versus import compare_specs
     from mobileq.cli.bench_inputs import write_json
-    from mobileq.cli.output import console, refuse_existing
+    from mobileq.cli.output import (
+        console,
+        notes_console,
+        print_json,
+        refuse_existing,
+        working,
+    )
 
     if json_file is not None:
         refuse_existing(json_file, overwrite=overwrite)
     sides = (find_file(a, file), find_file(b, file))
     specs = [spec_of(side.path, kernels, threads) for side in sides]
-    screen = console()
-    with screen.status("starting") as status:
+    with working() as status:
 
         def progress(done: int, every: int) -> None:
             status.update(f"round {min(done + 1, every)} of {every}")
@@ -85,10 +91,14 @@ def compare(
         found, noise = compare_specs(
             specs[0], specs[1], PairedPlan(rounds, seconds), progress=progress
         )
-    names = _names(sides)
-    _print(specs, sides, names, found, noise)
+    values = values_of(specs, sides, found, noise)
+    if as_json:
+        print_json(values)
+    else:
+        _print(specs, sides, _names(sides), found, noise)
     if json_file is not None:
-        write_json(values_of(specs, sides, found, noise), json_file)
+        write_json(values, json_file)
+        screen = notes_console() if as_json else console()
         screen.print(f"{json_file}: all figures", soft_wrap=True, markup=False)
 
 

@@ -22,14 +22,12 @@ def doctor(
 
     Exit code 1 if something that mobileq needs is missing, too old or broken.
     """
-    from rich.console import Console
-
     from mobileq.bench.machine import this_machine
-    from mobileq.cli.output import console
+    from mobileq.cli.output import console, working
     from mobileq.runtimes.doctor import examine
 
     machine = this_machine()
-    with Console(stderr=True).status("looking") as status:
+    with working("looking") as status:
         findings = examine(
             machine,
             imports=not quick,

@@ -76,8 +76,9 @@ def equivariance(
         Path | None, typer.Option(help="Draw the errors: .svg, .png or .pdf.")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write all figures to this file.")
+        Path | None, typer.Option(help="Write all figures to this file.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files.")
     ] = False,
@@ -87,7 +88,7 @@ def equivariance(
     sets = chosen_of("--kernels", kernels or ["xnnpack"], KERNELS)
     from mobileq.bench.circle import angles_of
     from mobileq.cli.bench_target import find_target
-    from mobileq.cli.output import refuse_existing
+    from mobileq.cli.output import print_json, refuse_existing
     from mobileq.data.source import open_split
 
     angles = angles_of(step)
@@ -108,8 +109,11 @@ def equivariance(
     report = _measure(
         found, chosen, sets, angles, pixels_of, threads=threads, per_layer=per_layer
     )
-    _show(report)
-    _write(report, plot, json_file)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        _show(report)
+    _write(report, plot, json_file, aside=as_json)
 
 
 def _measure(
@@ -132,9 +136,9 @@ def _measure(
     from mobileq.bench.circle_report import CircleReport
     from mobileq.bench.machine import this_machine
     from mobileq.cli.equivariance_layers import measure_layers
-    from mobileq.cli.output import console
+    from mobileq.cli.output import working
 
-    with console().status("starting") as status:
+    with working() as status:
         entrants: list[Entrant] = []
         for one in found:
             entrants += _entrants(one, runtimes, kernels, threads, status.update)
@@ -194,15 +198,23 @@ def _show(report: CircleReport) -> None:
     screen.print(f"Measured on {report.machine}.", soft_wrap=True, markup=False)
 
 
-def _write(report: CircleReport, plot: Path | None, json_file: Path | None) -> None:
+def _write(
+    report: CircleReport, plot: Path | None, json_file: Path | None, *, aside: bool
+) -> None:
     """Write picture and figures, each whole or not at all.
+
+    Args:
+        report: What was measured.
+        plot: File for the picture.
+        json_file: File for the figures.
+        aside: Name the files on standard error, since standard output is taken.
 
     Raises:
         CheckpointError: a file cannot be written.
     """
-    from mobileq.cli.output import console
+    from mobileq.cli.output import console, notes_console
 
-    screen = console()
+    screen = notes_console() if aside else console()
     if plot is not None:
         from mobileq.bench.polar import format_of, polar_plot
 

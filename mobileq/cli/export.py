@@ -98,6 +98,9 @@ def export(
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="Print only the bundle's path.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest as JSON.")
+    ] = False,
 ) -> None:
     """Export a checkpoint, or a network of your own, to verified ONNX and TFLite files.
 
@@ -107,7 +110,7 @@ def export(
     from mobileq.bundle import refuse_existing as refuse_existing_bundle
     from mobileq.checkpoint import resolve
     from mobileq.cli.export_report import show, show_explanation
-    from mobileq.cli.output import console, load_calibration, load_images
+    from mobileq.cli.output import load_calibration, load_images, print_json, working
     from mobileq.errors import InputError
     from mobileq.recipe import load_recipe
 
@@ -135,8 +138,7 @@ def export(
     )
     from mobileq.deploy import export_checkpoint
 
-    screen = console()
-    with screen.status("starting") as status:
+    with working() as status:
         bundle = export_checkpoint(
             source,
             target,
@@ -153,6 +155,9 @@ def export(
         )
     if quiet:
         typer.echo(str(bundle.path))
+        return
+    if as_json:
+        print_json({"bundle": str(bundle.path), "manifest": dict(bundle.manifest)})
         return
     show(bundle)
     if explain:

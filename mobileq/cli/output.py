@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
+from rich.status import Status
 
 from mobileq import __version__
 from mobileq.errors import BundleError
@@ -19,6 +20,23 @@ if TYPE_CHECKING:
 def console() -> Console:
     """Console on standard output."""
     return Console(highlight=False)
+
+
+def notes_console() -> Console:
+    """Console on standard error, for what is no part of the result."""
+    return Console(stderr=True, highlight=False)
+
+
+def working(what: str = "starting") -> Status:
+    """A line that says what is being done, on standard error if that is a terminal."""
+    return notes_console().status(what)
+
+
+def print_json(values: Any) -> None:
+    """Print plain values as JSON on standard output, and nothing else there."""
+    import json
+
+    typer.echo(json.dumps(values, indent=1, allow_nan=False))
 
 
 def complain(message: str) -> None:

@@ -235,12 +235,12 @@ def _display() -> Iterator[Display]:
     Yields:
         What the experiments report to.
     """
-    from mobileq.cli.output import console
+    from mobileq.cli.output import console, working
     from mobileq.reproduce.training import Display
 
     screen = console()
     try:
-        with screen.status("starting") as status:
+        with working() as status:
             yield Display(
                 status.update,
                 lambda line: screen.print(line, soft_wrap=True, markup=False),

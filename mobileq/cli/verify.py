@@ -57,7 +57,7 @@ def verify(
     Exit code 2 if anything is not as it was exported.
     """
     from mobileq.bundle import open_bundle
-    from mobileq.cli.output import console, load_calibration, load_images
+    from mobileq.cli.output import load_calibration, load_images, working
     from mobileq.errors import InputError
     from mobileq.manifest import read_manifest
 
@@ -78,7 +78,7 @@ def verify(
     if calibration is not None:
         told = read_manifest(open_bundle(bundle)).calibration
         given = load_calibration(calibration, told.count if told else 1)
-    with console().status("starting") as status:
+    with working() as status:
         found = verify_bundle(
             bundle,
             source=source,

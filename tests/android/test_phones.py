@@ -102,7 +102,7 @@ def test_the_script_on_two_phones(
         network,
         bundle,
         *("--serial", "all", "--threads", "1", "--patches", tmp_path / "patches.npy"),
-        *("--benchmark-binary", STAND_IN, "--json", tmp_path / "found.json"),
+        *("--benchmark-binary", STAND_IN, "--json-file", tmp_path / "found.json"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -178,7 +178,7 @@ def test_python_on_the_phone(
         bundle,
         *("--serial", phones[1].serial, "--threads", "1", "--delegate", "xnnpack"),
         *("--device-python", "/usr/bin/python3", "--device-packages", "/opt/packages"),
-        *("--json", tmp_path / "found.json"),
+        *("--json-file", tmp_path / "found.json"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
@@ -251,7 +251,7 @@ def test_a_phone_that_vanishes(
         bundle / "model.int8.tflite",
         *("--serial", gone.serial, "--serial", phones[0].serial, "--threads", "1,2"),
         *("--benchmark-binary", STAND_IN, "--delegate", "xnnpack"),
-        *("--json", tmp_path / "found.json"),
+        *("--json-file", tmp_path / "found.json"),
         cwd=tmp_path,
     )
     thread.join()

@@ -163,7 +163,7 @@ def test_bench_on_a_board(board: Board, tmp_path: Path, cli: Cli) -> None:
         [
             *("bench", bundle, "--ssh", board.host, "--device-python", PYTHON),
             *("--cool-down", "0", "--runs", "3", "--seconds", "0", "--images", "2"),
-            *("--threads", "1", "--json", tmp_path / "found.json"),
+            *("--threads", "1", "--json-file", tmp_path / "found.json"),
         ]
     )
     assert done.returncode == 0, done.stderr

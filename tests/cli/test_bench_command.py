@@ -169,7 +169,9 @@ def test_bench_measures_a_checkpoint_without_exporting_it(
 ) -> None:
     """On torch alone no file is needed; the trained network turns with its image."""
     args = ["bench", checkpoint, "--runtime", "torch", "--per-layer", *QUICK]
-    done = cli([*args, "--no-angles", "--json", "torch.json"], cwd=checkpoint.parent)
+    done = cli(
+        [*args, "--no-angles", "--json-file", "torch.json"], cwd=checkpoint.parent
+    )
     assert done.returncode == 0, done.stderr
     values = json.loads((checkpoint.parent / "torch.json").read_text())
     jsonschema.Draft202012Validator(schema()).validate(values)
@@ -265,7 +267,7 @@ def test_conditions_decide_the_exit_code(
 ) -> None:
     """A condition that holds is a line with both figures, and code 1."""
     args = ["bench", bundle, "--runtime=onnx", "--no-angles", *QUICK]
-    done = cli([*args, "--json=old.json", "--fail-if", "p50>100000"])
+    done = cli([*args, "--json-file=old.json", "--fail-if", "p50>100000"])
     assert done.returncode == 0, done.stderr
     assert "1 condition checked: it does not hold" in done.stdout
     done = cli([*args, "--baseline=old.json", "--fail-if", "size>+0,changed<+100000"])
@@ -285,7 +287,7 @@ def test_conditions_decide_the_exit_code(
         (["--kernels", "fast"], "--kernels is 'fast'; wanted xnnpack or builtin"),
         (["--split", "all"], "'all' is not one of 'train', 'valid', 'test'"),
         (["--data", "nowhere"], "nowhere: no such directory"),
-        (["--json", "taken.json"], "taken.json: exists already"),
+        (["--json-file", "taken.json"], "taken.json: exists already"),
         (["--report", "taken.json"], "taken.json: exists already"),
         (["--out", "taken.json"], "taken.json/results: cannot hold results"),
         (["--threads", "1,0"], "--threads is '1,0'; wanted whole numbers from 1"),
@@ -472,7 +474,7 @@ def test_a_network_of_ones_own_on_pictures_in_folders(tmp_path: Path, cli: Cli) 
             Image.fromarray(pixels).save(tmp_path / "leaves" / name / f"{number}.png")
     args = ["weights.pt", "--factory=nets:build", "--input-shape=1,9,13", *QUICK]
     done = cli(
-        ["bench", *args, "--data=leaves", "--json=own.json", "--report=own.html"]
+        ["bench", *args, "--data=leaves", "--json-file=own.json", "--report=own.html"]
     )
     assert done.returncode == 0, done.stderr
     assert "Images of 9x13 pixels are not turned" in done.stdout

@@ -25,7 +25,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> RunnerFiles:
 def test_two_files(files: RunnerFiles, cli: Cli) -> None:
     """A table that fits 80 columns, a sentence, and all figures as JSON."""
     a, b = files.paths["int8.tflite"], files.paths["scores.tflite"]
-    done = cli(["compare", a, b, *QUICK, "--json=c.json"], env={"COLUMNS": "80"})
+    done = cli(["compare", a, b, *QUICK, "--json-file=c.json"], env={"COLUMNS": "80"})
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     table = lines[: next(n for n, line in enumerate(lines) if "interval" in line)]
@@ -34,7 +34,7 @@ def test_two_files(files: RunnerFiles, cli: Cli) -> None:
     assert any(line.startswith(" scores.tflite ") for line in table)
     assert "95 % interval" in done.stdout
     assert "Measured on" in done.stdout
-    again = cli(["compare", a, b, *QUICK, "--json=c.json"])
+    again = cli(["compare", a, b, *QUICK, "--json-file=c.json"])
     assert again.returncode == 2
     assert "c.json: exists already" in again.stderr
 
@@ -43,7 +43,7 @@ def test_two_files(files: RunnerFiles, cli: Cli) -> None:
 def test_the_file_for_programs(files: RunnerFiles, tmp_path: Path, cli: Cli) -> None:
     """Both sides with hash and kernels, the ratio with its ends, machine and noise."""
     a, b = files.paths["int8.tflite"], files.paths["int8.onnx"]
-    options = ["--kernels=reference", "--threads=2", "--json=c.json"]
+    options = ["--kernels=reference", "--threads=2", "--json-file=c.json"]
     done = cli(["compare", a, b, *QUICK, *options])
     assert done.returncode == 0, done.stderr
     values = json.loads((tmp_path / "c.json").read_text())
@@ -98,7 +98,7 @@ def test_bad_input_is_one_line(
     (tmp_path / "notes.txt").write_text("no network")
     (tmp_path / "bad.tflite").write_bytes(b"no network")
     (tmp_path / "empty").mkdir()
-    done = cli(["compare", *args, "--json=c.json"])
+    done = cli(["compare", *args, "--json-file=c.json"])
     assert done.returncode == 2, done.stderr
     assert wanted in done.stderr
     assert len(done.stderr.splitlines()) == 1

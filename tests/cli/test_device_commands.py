@@ -182,19 +182,27 @@ def test_mistakes_of_the_script(
 
 
 def test_the_script_loses_no_file(bundle: Path, phone: Path, tmp_path: Path) -> None:
-    """An older --json stays, unless it is to be replaced."""
+    """An older --json-file stays, unless it is to be replaced."""
     path = tmp_path / "old.json"
     path.write_text("mine")
     usual = (bundle, "--adb", phone, "--benchmark-binary", make_tool(tmp_path / "tool"))
-    done = script(*usual, *QUICK, "--json", path)
+    done = script(*usual, *QUICK, "--json-file", path)
     assert done.returncode == 2
     assert "exists already" in done.stderr
     assert path.read_text() == "mine"
-    more = ("--json", path, "--overwrite", "--threads", "1", "--delegate", "builtin")
+    more = (
+        "--json-file",
+        path,
+        "--overwrite",
+        "--threads",
+        "1",
+        "--delegate",
+        "builtin",
+    )
     assert script(*usual, *QUICK, *more).returncode == 0
     assert json.loads(path.read_text())["format"] == "mobileq-android"
     missing = tmp_path / "none" / "found.json"
-    done = script(*usual, *QUICK, "--json", missing, "--threads", "1")
+    done = script(*usual, *QUICK, "--json-file", missing, "--threads", "1")
     assert done.returncode == 2
     assert "cannot be written" in done.stderr.splitlines()[-1]
 

@@ -110,7 +110,7 @@ def test_networks_of_two_sizes_side_by_side(
     """Tables, picture and figures of both; layers of the one with a group."""
     args = ["turning.mobileq", "plain.mobileq", "--images=3", "--per-layer"]
     where = ["--runtime=onnx", "--data=synthetic", "--step=45"]
-    files = ["--plot=out.svg", "--json=out.json"]
+    files = ["--plot=out.svg", "--json-file=out.json"]
     done = cli(["equivariance", *args, *where, *files], cwd=bundle.path.parent)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -147,7 +147,13 @@ def test_torch_alone_needs_no_export(folder: Path, cli: Cli) -> None:
     """One float curve, without a ratio; the files may be replaced if that is said."""
     args = ["turning.pt", "--runtime=torch", "--images=2", "--step=90"]
     done = cli(
-        ["equivariance", *args, "--plot=taken.svg", "--overwrite", "--json=t.json"],
+        [
+            "equivariance",
+            *args,
+            "--plot=taken.svg",
+            "--overwrite",
+            "--json-file=t.json",
+        ],
         cwd=folder,
     )
     assert done.returncode == 0, done.stderr
@@ -231,7 +237,7 @@ def test_the_shipped_networks_are_the_default(
     shared_data: Path, pcam_dir: Path, cli: Cli, tmp_path: Path
 ) -> None:
     """On real tissue: exact in INT8 for the equivariant one, and not for its twin."""
-    args = ["--data", pcam_dir, "--images=6", "--step=90", "--json=out.json"]
+    args = ["--data", pcam_dir, "--images=6", "--step=90", "--json-file=out.json"]
     done = cli(["equivariance", *args, "--runtime=onnx", "--per-layer"])
     assert done.returncode == 0, done.stderr
     values = json.loads((tmp_path / "out.json").read_text())
