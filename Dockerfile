@@ -59,7 +59,7 @@ FROM packages AS installed
 COPY --from=wheel /wheel /wheel
 # escnn keeps what it computes beside its code, and does not start where it may not.
 RUN /opt/mobileq/bin/pip install --no-cache-dir --no-deps /wheel/*.whl \
-    && mkdir -p -m 1777 "$(echo /opt/mobileq/lib/python3*/site-packages)/escnn/group/_cache"
+    && mkdir -m 1777 "$(echo /opt/mobileq/lib/python3*/site-packages)/escnn/group/_cache"
 
 # --- what the tests need: the repository, make, git ----------------------------------
 FROM base AS ci

@@ -4,6 +4,7 @@
 #   make lint    style, types, import contracts;  make lint-files: Dockerfile, workflows
 #   make dist    wheel and sdist, the same bytes from the same commit
 #   make test-dist       both of them, installed where nothing else is
+#   make docs    the documentation as a site;  make figures draws its pictures
 #   make image   the images runtime and lean;  make image-test runs them and the tests in one
 #   make fuzz    damaged files of every kind, for some minutes
 #   make test-clients    MediaPipe and onnxruntime-web (npm) on files that we write
@@ -19,13 +20,14 @@ DEMO := runs/demo/pcam-equivariant.mobileq
 MEASURED := runs/demo/bench
 CLIENTS := .venv-clients
 LINTERS := .venv-linters
+DOCS := .venv-docs
 ARM64 := $(abspath $(or $(MOBILEQ_ARM64_ROOT),runs/arm64))
 # Tests of one file share what they export, so a file stays with one process. Each
 # process may hold torch and several runtimes: about 2 GB.
 WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := demo
-.PHONY: demo test test-fast test-clients test-android test-dist image image-test arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
+.PHONY: demo test test-fast test-clients test-android test-dist image image-test docs figures arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
 
 demo: setup
 	@mkdir -p $(dir $(DEMO))
@@ -81,6 +83,18 @@ lint-files: $(LINTERS)/installed
 $(LINTERS)/installed: tools/lint_requirements.txt
 	$(PYTHON) -m venv --clear $(LINTERS)
 	$(LINTERS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+# The site; a broken link is an error. Figures are in the repository: `make figures`.
+docs: setup $(DOCS)/installed
+	MOBILEQ=$(BIN)/mobileq $(DOCS)/bin/mkdocs build --strict --quiet
+
+figures: setup
+	$(BIN)/python tools/figures.py
+
+$(DOCS)/installed: tools/docs_requirements.txt
+	$(PYTHON) -m venv --clear $(DOCS)
+	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 # A wheel is a zip file, which has times: those of the commit. TAG, if it is given, must
@@ -145,4 +159,4 @@ setup: .venv/mobileq-installed
 	@touch $@
 
 clean:
-	rm -rf .venv $(CLIENTS) $(LINTERS) dist runs/demo
+	rm -rf .venv $(CLIENTS) $(LINTERS) $(DOCS) dist site runs/demo

@@ -3,6 +3,7 @@
 # buildah, which needs no engine (as root, without nested containers).
 #
 #   tools/image.sh [TARGET ...]       by default: runtime lean
+#   tools/image.sh --check            whether it can be done here
 #
 # Images are called mobileq:TARGET. Where no image of Python can be pulled, a base is made
 # from Debian's packages (debootstrap). What pip is told on this machine (its index, its
@@ -89,6 +90,20 @@ with_buildah() {
     done
 }
 
+# Whether images can be built here: an engine that answers, or a buildah that may work.
+check() {
+    command -v docker >/dev/null && docker info >/dev/null 2>&1 && return
+    [ "$(id -u)" = 0 ] || fail "neither Docker's engine nor root for buildah"
+    command -v buildah >/dev/null && command -v debootstrap >/dev/null ||
+        fail "buildah or debootstrap is not installed"
+    container=$(STORAGE_DRIVER="${STORAGE_DRIVER:-overlay}" buildah from scratch) &&
+        STORAGE_DRIVER="${STORAGE_DRIVER:-overlay}" buildah rm "$container" >/dev/null
+}
+
+if [ "${1:-}" = --check ]; then
+    check
+    exit
+fi
 [ $# -gt 0 ] || set -- runtime lean
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     with_docker "$@"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -27,7 +28,15 @@ def start(
         cores: That it is kept on; none for any.
         threads: That libraries with a setting of their own may start.
         printed: A file that takes what it prints.
+
+    Raises:
+        UnsupportedError: the system cannot hand over a socket, as Windows cannot.
     """
+    if os.name != "posix":
+        raise errors.UnsupportedError(
+            f"measuring needs processes that share a socket, which {platform.system()} "
+            f"does not have; wanted Linux or macOS (on Windows: WSL)"
+        )
     handle = connection.fileno()
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(_import_paths())}
     environment.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))

@@ -39,7 +39,9 @@ def _from_status(key: str) -> int:
 
 def _largest() -> int:
     """The same by `getrusage`, which counts bytes on macOS and KiB elsewhere."""
-    import resource
-
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return 0
     found = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found if sys.platform == "darwin" else found * _KIB

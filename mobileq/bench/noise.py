@@ -159,7 +159,7 @@ def load_average() -> float | None:
     """Runnable tasks, averaged over the last minute; None where it is not known."""
     try:
         return os.getloadavg()[0]
-    except OSError:
+    except (OSError, AttributeError):  # Windows has no such function
         return None
 
 
