@@ -20,11 +20,9 @@ from rich.progress import (
 )
 
 from mobileq.bench.equivariance import ANGLES
-from mobileq.bench.gate import violations
 from mobileq.bench.machine import busy_machine
 from mobileq.bench.measure import Measurement, measure
 from mobileq.bench.plan import Bench, Plan
-from mobileq.bench.report import lines, tables
 from mobileq.bench.result import Result
 from mobileq.bench.subject import Candidate, Labelled
 from mobileq.bundle import Bundle
@@ -33,16 +31,15 @@ from mobileq.cli.bench_inputs import (
     check_data,
     images_of,
     opened,
-    write_file,
-    write_json,
 )
+from mobileq.cli.bench_output import check, show, write
 from mobileq.cli.bench_request import Gate, Images, Outputs, Request
 from mobileq.cli.bench_target import Network
 from mobileq.cli.output import console, notes_console, print_json
 from mobileq.contract import read_labels
 from mobileq.data.fingerprint import fingerprint
 from mobileq.data.source import SYNTHETIC, open_split
-from mobileq.errors import NotInstalledError, VerificationError
+from mobileq.errors import NotInstalledError
 
 if TYPE_CHECKING:
     from mobileq.bench.html import Example
@@ -104,8 +101,8 @@ def run(request: Request, outputs: Outputs, gate: Gate | None) -> None:
     if outputs.printed:
         print_json(result.to_dict())
     else:
-        _show(result, lost)
-    _write(result, page, outputs, screen)
+        show(result, lost)
+    write(result, page, outputs, screen)
     if gate is not None:
         check(gate, result, screen)
 
@@ -290,64 +287,3 @@ def _page(
         patches = None if bench.labelled is None else bench.labelled.patches
         examples = turned_examples(chosen, bench.images, patches, result.classes)
     return render(page_of(result, bundle, examples))
-
-
-def _show(result: Result, lost: Sequence[str]) -> None:
-    """Print the tables, and what they hold for."""
-    screen = console()
-    for table in tables(result):
-        screen.print(table)
-    for line in (*lost, *lines(result)):
-        screen.print(line, soft_wrap=True, markup=False)
-
-
-def _write(
-    result: Result, page: bytes | None, outputs: Outputs, screen: Console
-) -> None:
-    """Write all files, each whole or not at all, and name them on `screen`.
-
-    Raises:
-        CheckpointError: one cannot be written.
-    """
-    for path in outputs.json_files:
-        write_json(result.to_dict(), path)
-        screen.print(f"{path}: all figures", soft_wrap=True, markup=False)
-    for path in outputs.reports:
-        assert page is not None
-        write_file(page, path)
-        screen.print(f"{path}: report", soft_wrap=True, markup=False)
-
-
-def check(gate: Gate, result: Result, screen: Console) -> None:
-    """Compare a result with what must not happen, and say so on `screen`.
-
-    Raises:
-        InputError: a condition that no row can answer.
-        VerificationError: one holds.
-    """
-    old = gate.baseline
-    before = None if old is None else old.rows
-    verdict = violations(gate.conditions, result.rows, before)
-    notes = list(verdict.notes)
-    if old is not None and str(old.machine) != str(result.machine):
-        notes.append(
-            f"{gate.path} was measured on another machine ({old.machine}): its times "
-            f"and sizes in memory say little here."
-        )
-    if old is not None and old.data_sha256 != result.data_sha256:
-        notes.append(f"{gate.path} was measured on other images.")
-    for line in (*verdict.failures, *notes):
-        screen.print(line, soft_wrap=True, markup=False)
-    if verdict.failures:
-        count = len(verdict.failures)
-        raise VerificationError(
-            f"{count} figure{'' if count == 1 else 's'} of {result.target} "
-            f"fail{'s' if count == 1 else ''} --fail-if; wanted none (the lines above "
-            f"say which)"
-        )
-    count = len(gate.conditions)
-    screen.print(
-        "1 condition checked: it does not hold."
-        if count == 1
-        else f"{count} conditions checked: none of them holds."
-    )

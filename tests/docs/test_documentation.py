@@ -19,7 +19,7 @@ from conftest import ROOT, SOURCE_ROOTS
 from mobileq.cli.app import app
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN = [ROOT / "docs" / "index.md", ROOT / "docs" / "install.md"]
+RUN = [PAGES[0], ROOT / "docs" / "index.md", ROOT / "docs" / "install.md"]
 RUN += sorted((ROOT / "docs" / "howto").glob("*.md"))
 """Pages whose blocks are run, besides the tutorial, whose files some of them use."""
 
