@@ -11,8 +11,7 @@ import json
 
 from onnx import TensorProto
 
-from mobileq.contract import Contract, Head
-from mobileq.errors import BundleError
+from mobileq.contract import Contract
 from mobileq.graph.nodes import Input
 
 CONTRACT_KEY = "mobileq.contract"
@@ -53,19 +52,3 @@ def metadata_props(contract: Contract, image: Input, input_type: int) -> dict[st
     if raw:
         found["Image.NominalPixelRange"] = "NominalRange_0_255"
     return found
-
-
-def head_of(props: dict[str, str]) -> Head:
-    """The head that a file's metadata names; files without an entry have none.
-
-    Raises:
-        BundleError: the entry is damaged.
-    """
-    try:
-        told = json.loads(props.get(CONTRACT_KEY, "{}"))
-        return Head(told.get("output", {}).get("head", Head.NONE.value))
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise BundleError(
-            f"ONNX model: metadata {CONTRACT_KEY!r} is damaged ({error}); wanted a "
-            f"file that mobileq wrote; export it again"
-        ) from error

@@ -126,12 +126,6 @@ class FieldBlocks:
         """The group's smallest rotation, counter-clockwise; 360 where it has none."""
         return 360 / rotations_of(self.group)
 
-    def tied_max(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Replace each of (C,) values by the largest one of its block."""
-        largest = np.full(self.num_blocks, -np.inf)
-        np.maximum.at(largest, self.block, values)
-        return largest[self.block]
-
     def tied_mean(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Replace each of (C,) values by the mean of its block."""
         sums = np.bincount(self.block, values, self.num_blocks)

@@ -15,7 +15,6 @@ from mobileq.proof.program import Opaque, PerPixel
 from mobileq.quant.heads import SCORES, real_scores
 from mobileq.quant.simulate import simulate
 from mobileq_onnx import float_writer, qdq_writer
-from mobileq_onnx.metadata import head_of
 from mobileq_onnx.qdq_writer import ActivationType
 from mobileq_onnx.reader import read_program
 from mobileq_onnx.runner import OnnxRunner
@@ -159,8 +158,6 @@ def test_metadata_says_what_the_file_takes_and_returns() -> None:
     assert told["output"] == {"head": "sigmoid", "labels": list(labels)}
     assert (told["input"]["mean"], told["input"]["std"]) == (128, 128)
     assert model.doc_string == "A test."
-    assert head_of(props) is Head.SIGMOID
-    assert head_of({}) is Head.NONE
     assert file == float_writer.write_float(graph, contract)
 
 

@@ -19,32 +19,11 @@ from mobileq.errors import BundleError, InputError, RuntimeProcessError
 from mobileq.runtimes.arm64_root import Arm64Root, find_root
 from mobileq.runtimes.emulated import EmulatedRunner
 from mobileq.runtimes.emulated_rows import compare, keeping
-from mobileq.verify.images import verification_images
 from mobileq_android import litert_runner
 from mobileq_tflite.runner import TfliteRunner
-from support.certified import SIZE, small
+from support.certified import small
 from support.emulator import CHANGES_LAST, RUNS, make_system
-from support.runner_files import RunnerFiles, one_line, write_runner_files
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> RunnerFiles:
-    """Files of a small network."""
-    return write_runner_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(scope="module")
-def turning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An INT8 file that is proven to commute with quarter turns."""
-    path = tmp_path_factory.mktemp("turning") / "C4 of ours.tflite"
-    path.write_bytes(small("C4").files["tflite"])
-    return path
-
-
-@pytest.fixture(scope="module")
-def images() -> NDArray[np.uint8]:
-    """Images for it."""
-    return verification_images((3, SIZE, SIZE), count=4)
+from support.runner_files import RunnerFiles, one_line
 
 
 def stand_in(folder: Path, does: str = RUNS) -> Arm64Root:

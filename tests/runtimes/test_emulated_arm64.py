@@ -19,34 +19,12 @@ from mobileq.bench.equivariance import ROTATIONS
 from mobileq.runtimes.arm64_root import CPUS, VARIABLE, Arm64Root, find_root
 from mobileq.runtimes.emulated import EmulatedRunner
 from mobileq.runtimes.emulated_rows import compare
-from mobileq.verify.images import verification_images
 from mobileq_android import litert_runner
 from mobileq_tflite.runner import Kernels, TfliteRunner
-from support.certified import SIZE, small
-from support.runner_files import RunnerFiles, write_runner_files
+from support.runner_files import RunnerFiles
 
 PATIENCE = 300.0
 """Seconds for what takes a few; only a machine that stands still exceeds it."""
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> RunnerFiles:
-    """Files of a small network."""
-    return write_runner_files(tmp_path_factory.mktemp("files"))
-
-
-@pytest.fixture(scope="module")
-def turning(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An INT8 file that is proven to commute with quarter turns."""
-    path = tmp_path_factory.mktemp("turning") / "C4 of ours.tflite"
-    path.write_bytes(small("C4").files["tflite"])
-    return path
-
-
-@pytest.fixture(scope="module")
-def images() -> NDArray[np.uint8]:
-    """Images for it."""
-    return verification_images((3, SIZE, SIZE), count=4)
 
 
 @pytest.fixture(scope="session")
