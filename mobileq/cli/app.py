@@ -21,6 +21,7 @@ from mobileq.cli.doctor import doctor
 from mobileq.cli.equivariance import equivariance
 from mobileq.cli.export import export
 from mobileq.cli.inspect import inspect
+from mobileq.cli.interrupts import Interrupts
 from mobileq.cli.models import models
 from mobileq.cli.output import complain, version_callback
 from mobileq.cli.report import report
@@ -29,6 +30,9 @@ from mobileq.cli.train import train
 from mobileq.cli.verify import verify
 from mobileq.errors import MobileqError
 from mobileq.extras import as_not_installed
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the signal's number."""
 
 app = typer.Typer(
     name="mobileq",
@@ -61,26 +65,35 @@ def root(version: bool = version_callback) -> None:
 
 def main() -> None:
     """Run the command line; the exit code is 0, 1 or 2 as `errors` says."""
+    with Interrupts() as interrupts:
+        sys.exit(_run(interrupts))
+
+
+def _run(interrupts: Interrupts) -> int:
+    """Run the command; what it raises becomes a line and an exit code."""
     try:
         # Not standalone: typer would frame its own complaints over several lines.
-        code = app(standalone_mode=False, prog_name="mobileq")
+        return app(standalone_mode=False, prog_name="mobileq") or 0
     except MobileqError as error:
         complain(str(error))
-        sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        lacking = as_not_installed(error)
-        if lacking is None:
-            raise
-        complain(str(lacking))
-        sys.exit(lacking.exit_code)
+        return error.exit_code
     except TyperException as error:
         message = error.format_message()
         if message:  # none where the help was printed instead
             complain(f"{message} (see mobileq --help)")
-        sys.exit(2)
+        return 2
     except (KeyboardInterrupt, typer.Abort):
-        sys.exit(130)
-    sys.exit(code or 0)
+        return INTERRUPTED
+    except Exception as error:
+        if interrupts.pressed:
+            return INTERRUPTED
+        lacking = None
+        if isinstance(error, ModuleNotFoundError):
+            lacking = as_not_installed(error)
+        if lacking is None:
+            raise
+        complain(str(lacking))
+        return lacking.exit_code
 
 
 if __name__ == "__main__":

@@ -210,6 +210,35 @@ def test_ctrl_c(
     assert left == set()
 
 
+def test_ctrl_c_that_a_library_swallows(tmp_path: Path) -> None:
+    """An import that is interrupted raises ImportError; it is Ctrl-C all the same."""
+    code = (
+        "import sys, os, signal, importlib.abc\n"
+        f"sys.path[:0] = {[str(root) for root in SOURCE_ROOTS]!r}\n"
+        "class Interrupted(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'scipy':\n"
+        "            try:\n"
+        "                os.kill(os.getpid(), signal.SIGINT)\n"
+        "            except KeyboardInterrupt:\n"
+        "                raise ImportError('scipy failed to import') from None\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from mobileq.cli.app import main\n"
+        f"sys.argv = ['mobileq', 'export', {NETWORK!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=hear_interrupts,
+    )
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def processor_seconds(pid: int) -> float:
     """Processor time of a process that has not been waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
