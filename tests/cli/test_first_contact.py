@@ -205,7 +205,9 @@ def test_ctrl_c(
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert "Traceback" not in err, err
-    assert process.returncode == 130, err
+    # Pressed within `exec` of a string, as dataclasses are made, Python ends itself by
+    # the signal, although it was handled; to a shell both are 130.
+    assert process.returncode in (130, -signal.SIGINT), err
     left = {path.name for path in tmp_path.iterdir()} - {"runs"}
     assert left == set()
 
