@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?!\.)[^)#\s]+)\)")
-WIDTH = "100"
+WIDTH = "80"
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
