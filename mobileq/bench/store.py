@@ -14,7 +14,6 @@ and replaced, and the run says so in a line. Files of other names are left alone
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import time
@@ -24,19 +23,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mobileq import __version__
 from mobileq.atomic import write_atomically, write_json_atomically
 from mobileq.bench.figures import Label
-from mobileq.bench.plain import from_plain, to_plain
+from mobileq.bench.kept import (
+    FORMAT,
+    VERSION,
+    Array,
+    Unusable,
+    npy_bytes,
+    read_array,
+    read_content,
+    read_figures,
+)
+from mobileq.bench.plain import to_plain
 from mobileq.errors import CheckpointError, InputError
-
-FORMAT = "mobileq-bench-result"
-VERSION = 1
-
-Array = NDArray[Any]
 
 _Figures = TypeVar("_Figures")
 _NAME = re.compile(r"[A-Za-z0-9_-]+-[0-9a-f]{16}\.[a-z]+\.(json|npy)")
@@ -167,7 +168,7 @@ class Store:
             "figures": to_plain(figures),
         }
         if array is not None:
-            data = _npy(array)
+            data = npy_bytes(array)
             # The array first: figures with another array's hash are never used.
             write_atomically(path.with_suffix(".npy"), lambda p: p.write_bytes(data))
             content["array"] = hashlib.sha256(data).hexdigest()
@@ -189,9 +190,9 @@ class Store:
         """
         path = self.path(label, part)
         try:
-            content = _content(path, identity.to_dict(label))
-            return None if content is None else _figures(kind, content)
-        except _Unusable as reason:
+            content = read_content(path, identity.to_dict(label))
+            return None if content is None else read_figures(kind, content)
+        except Unusable as reason:
             self.note(f"{path}: {reason}; it is measured again")
             return None
 
@@ -202,11 +203,11 @@ class Store:
         """
         path = self.path(label, part)
         try:
-            content = _content(path, identity.to_dict(label))
+            content = read_content(path, identity.to_dict(label))
             if content is None:
                 return None
-            return _array(path.with_suffix(".npy"), content.get("array"))
-        except _Unusable as reason:
+            return read_array(path.with_suffix(".npy"), content.get("array"))
+        except Unusable as reason:
             self.note(f"{path}: {reason}; it is measured again")
             return None
 
@@ -250,72 +251,3 @@ def _sweep(directory: Path) -> None:
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime < oldest:
                     path.unlink()
-
-
-class _Unusable(Exception):
-    """Why a result that is there is measured again."""
-
-    def __str__(self) -> str:
-        """One line."""
-        return " ".join(super().__str__().split())
-
-
-def _content(path: Path, wanted: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a result's file holds; None if there is none.
-
-    Raises:
-        _Unusable: it is of something else than `wanted`.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise _Unusable(f"is damaged ({error})") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise _Unusable("is of another program")
-    if content.get("version") != VERSION:
-        raise _Unusable(f"has format version {content.get('version')!r}")
-    found = content.get("identity")
-    if not isinstance(found, dict):
-        raise _Unusable("does not say what it was measured with")
-    changed = [n for n in sorted({*wanted, *found}) if found.get(n) != wanted.get(n)]
-    if changed:
-        names = " and ".join(changed).replace("_", " ")
-        raise _Unusable(f"was measured with another {names}")
-    return content
-
-
-def _figures(kind: type[_Figures], content: Mapping[str, Any]) -> _Figures:
-    """Figures of a type.
-
-    Raises:
-        _Unusable: they are of another one.
-    """
-    try:
-        return from_plain(kind, content["figures"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise _Unusable(f"has other figures ({error})") from error
-
-
-def _array(path: Path, digest: object) -> Array:
-    """An array whose file has this hash.
-
-    Raises:
-        _Unusable: it has not.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _Unusable(f"lacks its array ({error})") from error
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise _Unusable(f"does not belong to {path.name}")
-    # It has the hash of what was written, so its header asks for what is there.
-    return np.asarray(np.load(io.BytesIO(data), allow_pickle=False))
-
-
-def _npy(array: Array) -> bytes:
-    """An array as numpy.save writes it."""
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

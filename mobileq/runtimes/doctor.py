@@ -6,19 +6,19 @@ imported is what goes wrong most often, and some take the process along.
 
 from __future__ import annotations
 
-import importlib.metadata as metadata
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.version import InvalidVersion
 
 from mobileq.bench.machine import Machine
 from mobileq.errors import NotInstalledError
+from mobileq.runtimes.requirements import installed_version, requirements
 
 PATIENCE = 120.0
 """Seconds for one import; TensorFlow takes five."""
@@ -41,9 +41,6 @@ PURPOSES = {
     "jinja2": "reports",
 }
 """What packages are for; the others are for everything."""
-
-USERS_EXTRAS = ("bench", "onnx", "tflite", "train")
-"""Extras that bring packages for users; the others are for development."""
 
 MODULES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
@@ -96,19 +93,6 @@ class Finding:
     remedy: str = ""
 
 
-@dataclass(frozen=True)
-class _Wanted:
-    """A package that is asked for.
-
-    Attributes:
-        requirement: With bounds.
-        extras: Those that bring it; none for what is always installed.
-    """
-
-    requirement: Requirement
-    extras: tuple[str, ...] = ()
-
-
 def examine(
     machine: Machine,
     *,
@@ -154,7 +138,7 @@ def _kernels(machine: Machine) -> Iterator[Finding]:
 
 def _packages(imports: bool, progress: Callable[[str], None]) -> Iterator[Finding]:
     """Every package that this one asks for, and those that an extra brings."""
-    for wanted in _requirements():
+    for wanted in requirements():
         requirement = wanted.requirement
         progress(requirement.name)
         found = _package(requirement, imports=imports)
@@ -164,60 +148,12 @@ def _packages(imports: bool, progress: Callable[[str], None]) -> Iterator[Findin
         yield found
 
 
-def _requirements() -> list[_Wanted]:
-    """What the installed mobileq asks pip for, sorted by name.
-
-    An extra's bounds on a package that is always there count if the rest of that extra
-    is installed: numpy 2 is fine without escnn.
-
-    Raises:
-        NotInstalledError: mobileq itself was not installed by pip.
-    """
-    try:
-        lines = metadata.requires("mobileq") or []
-    except metadata.PackageNotFoundError as error:
-        raise NotInstalledError(
-            "mobileq is not installed, only found on the path; wanted 'pip install "
-            "mobileq' (or 'make setup' in its repository)"
-        ) from error
-    found = {one.name: _Wanted(one) for one in _asked(lines, "")}
-    always = set(found)
-    for extra in USERS_EXTRAS:
-        asked = list(_asked(lines, extra))
-        others = [one.name for one in asked if one.name not in always]
-        chosen = all(_version(name) is not None for name in others)
-        for one in asked:
-            if one.name not in found:
-                found[one.name] = _Wanted(one, (extra,))
-            elif one.name not in always:
-                known = found[one.name]
-                found[one.name] = replace(known, extras=(*known.extras, extra))
-            elif chosen:
-                found[one.name].requirement.specifier &= one.specifier
-    return [found[name] for name in sorted(found)]
-
-
-def _asked(lines: Sequence[str], extra: str) -> Iterator[Requirement]:
-    """Requirements that hold here with one extra alone, or without any (``)."""
-    for line in lines:
-        try:
-            one = Requirement(line)
-        except InvalidRequirement:
-            continue
-        always = one.marker is None or one.marker.evaluate({"extra": ""})
-        if one.marker is not None and extra:
-            if not always and one.marker.evaluate({"extra": extra}):
-                yield one
-        elif always and not extra:
-            yield one
-
-
 def _package(requirement: Requirement, *, imports: bool) -> Finding:
     """One package."""
     name, wanted = requirement.name, f"'{requirement.name}{requirement.specifier}'"
     purpose = PURPOSES.get(name, "")
     remedy = f"pip install {wanted}"
-    version = _version(name)
+    version = installed_version(name)
     if version is None:
         for_what = f", for {purpose}" if purpose else ""
         return Finding(name, State.MISSING, f"not installed{for_what}", remedy)
@@ -232,16 +168,6 @@ def _package(requirement: Requirement, *, imports: bool) -> Finding:
         again = f"pip install --force-reinstall {wanted}"
         return Finding(name, State.BROKEN, f"{version}, but {broken}", again)
     return Finding(name, State.OK, version)
-
-
-def _version(name: str) -> str | None:
-    """Version of a package, or of one that stands for it; None without one."""
-    for candidate in (name, name.removesuffix("-cpu")):
-        try:
-            return metadata.version(candidate)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _import_error(module: str) -> str | None:
@@ -266,7 +192,7 @@ def _import_error(module: str) -> str | None:
 def _harmful() -> Iterator[Finding]:
     """Packages that had better not be there."""
     for name, why in HARMFUL.items():
-        version = _version(name)
+        version = installed_version(name)
         if version is not None:
             yield Finding(
                 name, State.HARMFUL, f"{version}: {why}", f"pip uninstall {name}"
