@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobileq.checkpoint import FORMAT, check_weights, refuse_compressed
+from mobileq.checkpoint import check_weights
+from mobileq.checkpoint_files import FORMAT, refuse_compressed
 from mobileq.errors import CheckpointError, InputError, UnsupportedError
 from mobileq.reading import read_bounded
 
