@@ -110,7 +110,7 @@ def circle(bundles: Sequence[Bundle], path: Path) -> None:
     """Error by angle, as `mobileq equivariance --plot` draws it."""
     names = [str(bundle.path) for bundle in bundles]
     step = angles_of(15)[1]
-    options = [f"--step={step}", "--images=16", f"--plot={path}", "--overwrite"]
+    options = [f"--step={step}", "--images=64", f"--plot={path}", "--overwrite"]
     app(["equivariance", *names, *options], standalone_mode=False)
 
 
