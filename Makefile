@@ -97,13 +97,14 @@ $(DOCS)/installed: tools/docs_requirements.txt
 	$(DOCS)/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
-# A wheel is a zip file, which has times: those of the commit. TAG, if it is given, must
+# A wheel is a zip file, which has times: those of the commit, where there is one. TAG, if it is given, must
 # name the version that is built.
 dist: setup
 	@if [ -n "$(TAG)" ] && [ "$(TAG)" != "v$$($(BIN)/python -m hatchling version)" ]; then \
 	    echo "TAG is $(TAG); wanted v$$($(BIN)/python -m hatchling version)" >&2; exit 2; fi
 	rm -rf dist
-	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m hatchling build -d dist
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct || echo 1580601600) \
+	    $(BIN)/python -m hatchling build -d dist
 
 # DIST_PYTHON is the Python that wheel and sdist are installed for.
 test-dist: dist

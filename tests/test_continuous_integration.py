@@ -50,14 +50,15 @@ def test_phony_targets_exist() -> None:
     assert set(line.split()) == TARGETS
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a clone: no .gitignore")
 def test_no_source_is_ignored() -> None:
     """A rule of .gitignore for what is built hides no source file from a clone."""
     listed = ["git", "ls-files", "--others", "--ignored", "--exclude-standard", "--"]
     folders = ["mobileq", "export", "android_bench", "tests", "tools", "docs"]
     done = subprocess.run(
-        [*listed, *folders], cwd=ROOT, capture_output=True, text=True, check=True
+        [*listed, *folders], cwd=ROOT, capture_output=True, text=True, check=False
     )
+    if done.returncode != 0:
+        pytest.skip(f"not a clone that git reads: {done.stderr.strip()}")
     hidden = [line for line in done.stdout.splitlines() if "__pycache__" not in line]
     assert hidden == []
 
