@@ -75,7 +75,8 @@ WORKDIR /src
 COPY requirements.lock pyproject.toml Makefile ./
 RUN --mount=type=cache,target=/root/.cache/pip make .venv/lock-installed PYTHON=python3
 COPY . .
-RUN make setup PYTHON=python3 && chown 1000 /src
+RUN make setup PYTHON=python3 && chown 1000 /src \
+    && mkdir -m 1777 "$(echo .venv/lib/python3*/site-packages)/escnn/group/_cache"
 USER 1000
 CMD ["make", "test-fast", "PYTHON=python3"]
 
