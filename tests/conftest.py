@@ -15,7 +15,11 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE_ROOTS = (ROOT, ROOT / "export", ROOT / "android_bench")
 IN_CI = os.environ.get("CI") == "true"
-MAX_TORCH_THREADS = 2
+# Threads that wait for others spin: more of them than cores make every process slower.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+TORCH_THREADS = max(1, min(2, (os.cpu_count() or 1) // WORKERS))
+# Read by OpenBLAS and OpenMP where they are first imported, and by processes of tests.
+os.environ.setdefault("OMP_NUM_THREADS", str(TORCH_THREADS))
 
 # Networks are slow to build on a busy machine, which says nothing about the tests:
 # no deadline, and no complaint about slow generation.
@@ -54,10 +58,10 @@ class Cli(Protocol):
 
 @pytest.fixture(scope="session", autouse=True)
 def few_torch_threads() -> None:
-    """Limit torch to two threads; never import it where the chosen tests do not."""
+    """Limit torch's threads; never import it where the chosen tests do not."""
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(min(MAX_TORCH_THREADS, torch.get_num_threads()))
+        torch.set_num_threads(min(TORCH_THREADS, torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +109,7 @@ def cli(tmp_path: Path) -> Cli:
             "PYTHONPATH": os.pathsep.join(paths),
             "COLUMNS": "120",
             "NO_COLOR": "1",
-            "OMP_NUM_THREADS": str(MAX_TORCH_THREADS),
+            "OMP_NUM_THREADS": str(TORCH_THREADS),
         }
         return subprocess.run(
             [sys.executable, "-m", "mobileq.cli.app", *map(str, args)],
