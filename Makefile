@@ -24,7 +24,7 @@ DOCS := .venv-docs
 ARM64 := $(abspath $(or $(MOBILEQ_ARM64_ROOT),runs/arm64))
 # Tests of one file share what they export, so a file stays with one process. Each
 # process may hold torch and several runtimes: about 2 GB.
-WORKERS := -n auto --maxprocesses 4 --dist loadfile
+WORKERS := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := demo
 .PHONY: demo test test-fast test-clients test-android test-dist image image-test docs figures arm64 clients fuzz lint lint-files dist format bench bench-scripts lock setup clean
@@ -63,8 +63,8 @@ $(CLIENTS)/installed: tests/clients/requirements.txt
 	@touch $@
 
 test-android: setup arm64
-	MOBILEQ_ARM64_ROOT="$(ARM64)" $(BIN)/python -m pytest tests/android \
-	    tests/runtimes/test_emulated_arm64.py
+	MOBILEQ_ARM64_ROOT="$(ARM64)" $(BIN)/python -m pytest \
+	    tests/android/test_phones.py tests/runtimes/test_emulated_arm64.py
 
 arm64: setup
 	@mkdir -p "$(ARM64)"

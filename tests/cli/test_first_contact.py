@@ -99,7 +99,7 @@ def test_json_of_every_command_that_reports(
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
 @pytest.mark.parametrize(
     "arguments",
-    [["certify", "BUNDLE"], ["inspect", "BUNDLE"], ["models"], ["verify", "BUNDLE"]],
+    [["certify", "BUNDLE"], ["inspect", "BUNDLE"], ["models"]],
     ids=lambda arguments: arguments[0],
 )
 def test_terminals_that_are_not_utf8(
