@@ -11,7 +11,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+PYTHON_IMAGE=python:3.11-slim-bookworm
 LOCAL_BASE=localhost/mobileq-base:bookworm
 SCRATCH=
 trap 'rm -rf "$SCRATCH"' EXIT
