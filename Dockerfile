@@ -31,11 +31,13 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 FROM lean-packages AS packages
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-# escnn without what it declares and does not need: docs/decisions/0001-lock-file.md.
+# escnn without what it declares and does not need: docs/decisions/0001-lock-file.md. It
+# keeps what it computes beside its code, and does not start where it may not.
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 tools/image_requirements.py onnx tflite train > export.txt \
     && /opt/mobileq/bin/pip install -c requirements.lock -r export.txt joblib \
-    && /opt/mobileq/bin/pip install -c requirements.lock --no-deps escnn
+    && /opt/mobileq/bin/pip install -c requirements.lock --no-deps escnn \
+    && mkdir -m 1777 "$(echo /opt/mobileq/lib/python3*/site-packages)/escnn/group/_cache"
 
 FROM base AS wheel
 ARG PIP_INDEX_URL
@@ -51,15 +53,10 @@ COPY export export
 COPY android_bench android_bench
 RUN /opt/build/bin/python -m hatchling build -t wheel -d /wheel
 
-FROM lean-packages AS lean-installed
+# mobileq alone, which is put on top of its packages.
+FROM lean-packages AS installed
 COPY --from=wheel /wheel /wheel
-RUN /opt/mobileq/bin/pip install --no-cache-dir --no-deps /wheel/*.whl
-
-FROM packages AS installed
-COPY --from=wheel /wheel /wheel
-# escnn keeps what it computes beside its code, and does not start where it may not.
-RUN /opt/mobileq/bin/pip install --no-cache-dir --no-deps /wheel/*.whl \
-    && mkdir -m 1777 "$(echo /opt/mobileq/lib/python3*/site-packages)/escnn/group/_cache"
+RUN /opt/mobileq/bin/pip install --no-cache-dir --no-deps --root /made /wheel/*.whl
 
 # --- what the tests need: the repository, make, git ----------------------------------
 FROM base AS ci
@@ -80,27 +77,34 @@ RUN make setup PYTHON=python3 && chown 1000 /src \
 USER 1000
 CMD ["make", "test-fast", "PYTHON=python3"]
 
-# --- what runs ------------------------------------------------------------------------
+# --- what runs: packages first, which a new version of mobileq leaves as they are -------
 FROM base AS slim
-ARG VERSION=unknown
-ARG REVISION=unknown
 LABEL org.opencontainers.image.title="mobileq" \
       org.opencontainers.image.description="From a trained rotation-equivariant CNN to verified INT8 files" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.licenses="Apache-2.0"
 # Any user may run it (--user), and has no home of its own then.
 RUN useradd --create-home --uid 1000 mobileq
 ENV PATH=/opt/mobileq/bin:$PATH \
     HOME=/tmp \
     MPLCONFIGDIR=/tmp/matplotlib
-USER 1000
 WORKDIR /work
 ENTRYPOINT ["mobileq"]
 CMD ["--help"]
 
 FROM slim AS lean
-COPY --from=lean-installed /opt/mobileq /opt/mobileq
+COPY --from=lean-packages /opt/mobileq /opt/mobileq
+COPY --from=installed /made/opt/mobileq /opt/mobileq
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 1000
 
 FROM slim AS runtime
-COPY --from=installed /opt/mobileq /opt/mobileq
+COPY --from=packages /opt/mobileq /opt/mobileq
+COPY --from=installed /made/opt/mobileq /opt/mobileq
+ARG VERSION=unknown
+ARG REVISION=unknown
+LABEL org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+USER 1000

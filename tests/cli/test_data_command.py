@@ -125,8 +125,10 @@ def test_a_second_run_says_that_there_is_nothing_to_do(
     assert "Nothing to fetch." in capsys.readouterr().out
 
 
+# One split, for which two gigabytes of free space are enough.
+ONE = ["--split", "test"]
 COMPLAINTS = {
-    "offline": (["--base-url", NOWHERE], "Connection refused"),
+    "offline": ([*ONE, "--base-url", NOWHERE], "Connection refused"),
     "no such split": (["--split", "validation"], "split is 'validation'; wanted one"),
     "no address": (["--base-url", "host"], "base URL is 'host'; wanted http"),
 }
@@ -147,7 +149,7 @@ def test_a_complaint_is_one_line(
 def test_an_answer_that_is_not_found_is_passed_on(cli: Cli, tmp_path: Path) -> None:
     """A wrong folder on a real server is named with the whole address."""
     with serve({}) as server:
-        done = cli(["data", "pcam", tmp_path, "--base-url", server.url])
+        done = cli(["data", "pcam", tmp_path, *ONE, "--base-url", server.url])
     assert done.returncode == 2
-    assert f"{server.url}/camelyonpatch_level_2_split_train_y.h5.gz: the" in done.stderr
+    assert f"{server.url}/camelyonpatch_level_2_split_test_y.h5.gz: the" in done.stderr
     assert "404 Not Found" in done.stderr
