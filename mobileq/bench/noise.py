@@ -124,7 +124,7 @@ class NoiseMeter:
         self._load = load_average()
         self._spins: list[int] = []
         self._before = _ticks(stat)
-        self._own_before = own_seconds() + _this_process()
+        self._own_before, self._this_before = own_seconds(), _this_process()
 
     def add(self, spin_ns: int) -> None:
         """Note how long the fixed loop took."""
@@ -137,7 +137,9 @@ class NoiseMeter:
         if self._before is not None and now is not None:
             total = now.total - self._before.total
             if total > 0:
-                own = self._own() + _this_process() - self._own_before
+                # Apart, since a sum of both would be rounded.
+                own = self._own() - self._own_before
+                own += _this_process() - self._this_before
                 ticks = own * os.sysconf("SC_CLK_TCK")
                 busy = now.busy - self._before.busy
                 # Linux's counters of steal and iowait may run backwards for a while,
